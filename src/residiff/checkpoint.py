@@ -1,0 +1,178 @@
+"""Model and training-state files: safetensors, with what they are in the header and a SHA-256 over every byte.
+
+The header of a file holds its format version, its kind, the recipe as TOML, a card of facts (data, steps, time, figures)
+and `sha256`: the hash of the whole file with those 64 digits set to zeros, so that one changed bit anywhere is found. No
+file that residiff writes, or reads here, can carry code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from residiff import files, recipe
+from residiff.denoiser import Denoiser
+from residiff.errors import CheckpointError, ConfigError, ModelFileError
+from residiff.recipe import Recipe
+
+FORMAT_VERSION = 1
+MAX_HEADER = 100_000_000
+_HASH_KEY = b'"sha256":"'
+_NO_HASH = "0" * 64
+
+Card = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What a model file holds: its recipe, its weights and its card."""
+
+    recipe: Recipe
+    weights: Mapping[str, Tensor]
+    card: Card = field(default_factory=dict)
+    sha256: str = ""
+
+    def denoiser(self) -> Denoiser:
+        """The denoiser with these weights in float32, ready to sample.
+
+        Raises
+        ------
+        ModelFileError
+            Naming the weights that are missing, left over, or of another shape than the recipe's network has.
+        """
+        denoiser = self.recipe.build()
+        check_keys(denoiser.backbone.state_dict(), self.weights)
+        denoiser.backbone.load_state_dict({key: value.float() for key, value in self.weights.items()})
+        return denoiser.eval().requires_grad_(False)
+
+
+def check_keys(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """Raise `ModelFileError` unless both have the same names and shapes; every difference is named."""
+    problems = [f"missing: {key}" for key in expected.keys() - given.keys()]
+    problems += [f"unexpected: {key}" for key in given.keys() - expected.keys()]
+    problems += [
+        f"{key} is {tuple(given[key].shape)}, the recipe needs {tuple(expected[key].shape)}"
+        for key in expected.keys() & given.keys()
+        if expected[key].shape != given[key].shape
+    ]
+    if problems:
+        raise ModelFileError("the weights do not fit the recipe's network:\n  " + "\n  ".join(sorted(problems)))
+
+
+def pack(tensors: Mapping[str, Tensor], kind: str, facts: Mapping[str, str]) -> bytes:
+    """A safetensors file of `tensors` with `facts` in its header and its own hash."""
+    header = {**facts, "format": "residiff", "format_version": str(FORMAT_VERSION), "kind": kind, "sha256": _NO_HASH}
+    data = save_tensors({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, header)
+    start = _hash_start(data)
+    return data[:start] + files.sha256(data).encode() + data[start + 64 :]
+
+
+def unpack(data: bytes, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and header facts of a file that `pack` wrote.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not whole, not unchanged, not residiff's, of another kind, or of a later format.
+    """
+    facts = _header(data)
+    if facts.get("format") != "residiff":
+        raise ModelFileError("this safetensors file was not written by residiff; `residiff models import` reads foreign ones")
+    start = _hash_start(data)
+    if files.sha256(data[:start] + _NO_HASH.encode() + data[start + 64 :]) != facts.get("sha256"):
+        raise ModelFileError("the file is damaged: its SHA-256 does not match; fetch or copy it again")
+    if facts.get("format_version") != str(FORMAT_VERSION):
+        raise ModelFileError(f"the file has format version {facts.get('format_version')}; this residiff reads {FORMAT_VERSION}: update it")
+    if facts.get("kind") != kind:
+        raise ModelFileError(f"the file holds a {facts.get('kind')}, not a {kind}")
+    try:
+        return load_tensors(data), facts
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelFileError(f"the file is not a valid safetensors file: {error}") from error
+
+
+def _header(data: bytes) -> dict[str, str]:
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > min(MAX_HEADER, len(data) - 8):
+        raise ModelFileError("the file is not a safetensors file, or it is cut short")
+    try:
+        header = json.loads(data[8 : 8 + length])
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError("the file is not a safetensors file: its header is not JSON") from error
+    facts = header.get("__metadata__", {}) if isinstance(header, dict) else None
+    if not isinstance(facts, dict) or not all(isinstance(value, str) for value in facts.values()):
+        raise ModelFileError("the file is not a safetensors file: its header is not a table")
+    return facts
+
+
+def _hash_start(data: bytes) -> int:
+    length = int.from_bytes(data[:8], "little")
+    start = data.find(_HASH_KEY, 8, 8 + length)
+    if start < 0:
+        raise ModelFileError("the file has no SHA-256 in its header; it is damaged or was written by another program")
+    return start + len(_HASH_KEY)
+
+
+def save_model(path: Path, model: ModelFile, dtype: torch.dtype = torch.float32) -> None:
+    """Write a model file atomically, its weights as `dtype` (float16 halves it)."""
+    weights = {key: value.to(dtype) for key, value in model.weights.items()}
+    facts = {"recipe": model.recipe.toml(), "card": json.dumps(model.card, sort_keys=True)}
+    files.write_bytes(path, pack(weights, "model", facts))
+
+
+def load_model(path: Path, *, allow_not_finite: bool = False) -> ModelFile:
+    """Read a model file, or the model of a training run's folder.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, not residiff's, or holds weights that are not finite (unless allowed).
+    """
+    if path.is_dir():
+        path = path / "model.safetensors"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"cannot read model file {path}: {error.strerror}") from error
+    try:
+        weights, facts = unpack(data, "model")
+        model = ModelFile(recipe.parse(facts["recipe"]), weights, json.loads(facts["card"]), facts["sha256"])
+    except (ModelFileError, ConfigError, KeyError, ValueError) as error:
+        raise ModelFileError(f"{path}: {error}") from error
+    broken = [key for key, value in weights.items() if not torch.isfinite(value).all()]
+    if broken and not allow_not_finite:
+        raise ModelFileError(f"{path}: weights that are not finite: {', '.join(sorted(broken)[:5])}; train again from before")
+    return model
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything a training run continues from: weights, their average, the optimiser's moments, and the step."""
+
+    recipe: Recipe
+    step: int
+    tensors: Mapping[str, Tensor]
+
+
+def save_state(path: Path, state: TrainingState) -> None:
+    """Write a training state atomically."""
+    facts = {"recipe": state.recipe.toml(), "step": str(state.step)}
+    files.write_bytes(path, pack(state.tensors, "training state", facts))
+
+
+def load_state(path: Path) -> TrainingState:
+    """Read a training state; `CheckpointError` if it is missing or damaged."""
+    try:
+        tensors, facts = unpack(path.read_bytes(), "training state")
+        return TrainingState(recipe.parse(facts["recipe"]), int(facts["step"]), tensors)
+    except (OSError, ModelFileError, ConfigError, KeyError, ValueError) as error:
+        raise CheckpointError(f"cannot continue from {path}: {error}") from error

@@ -1,0 +1,1 @@
+"""Images in and out, procedural clean images, degradations and paired data."""

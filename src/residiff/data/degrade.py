@@ -1,0 +1,208 @@
+"""Degradations: seeded pure functions from a clean image to a degraded one, and the table that names them.
+
+Every function takes `clean`, float32 (3, H, W) in [0, 1] of any size, on the CPU, never changes it, and returns a
+`Degraded` of the same size, rounded to 8 bits as a file would hold it; only pixels that a mask calls untouched are left
+as they are. Its parameters are ranges (low, high) from which one value is drawn; the same generator state gives the
+same bytes. A bad range or image is a `ConfigError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from residiff.data import holes, optics, weather
+from residiff.data.draws import Degraded, Parameter, Range, check_clean, to_8_bit, to_linear, to_srgb, uniform
+from residiff.data.shadows import shadow_matte
+from residiff.errors import ConfigError
+
+Row = TypeVar("Row")
+
+_SIGMA = Parameter("sigma", "standard deviation in grey levels of 255", (5, 50), (0, 255))
+_GAIN = Parameter("gain", "light of one electron, of full light", (0.0005, 0.01), (1e-6, 0.1), log=True)
+_READ = Parameter("read", "deviation of the read noise, of full light", (0.0005, 0.01), (1e-6, 0.1), log=True)
+_CORRELATION = Parameter("correlation", "weight of a pixel's neighbours in its noise", (0, 0.5), (0, 1))
+_EXPOSURE = Parameter("exposure", "share of the light that is left", (0.035, 0.15), (0.001, 1), log=True)
+_GAMMA = Parameter("gamma", "exponent on the dark picture's sRGB values", (1.0, 1.15), (0.5, 3))
+_DARK_NOISE = Parameter("grain", "sensor noise, in thousandths of full light", (0.1, 1.5), (0, 50))
+_DRIFT = Parameter("drift", "largest relative error of a channel's white balance", (0.0, 0.12), (0, 0.5))
+_COVERAGE = Parameter("coverage", "share of the image in shadow", (0.05, 0.6), (0, 1))
+_LIGHT = Parameter("light", "share of the light that is left in full shadow", (0.25, 0.7), (0, 1))
+_CAST = Parameter("cast", "how much bluer than red the light in the shadow is", (0.0, 0.2), (0, 0.5))
+_QUALITY = Parameter("quality", "JPEG quality", (10, 60), (1, 100))
+_PENUMBRA = Parameter("penumbra", "width of the soft edge, of the longer side", (0.01, 0.08), (0, 1))
+
+
+def noise(clean: Tensor, generator: torch.Generator, *, sigma: Range = _SIGMA.default) -> Degraded:
+    """White Gaussian noise, clipped and rounded to 8 bits. `sigma` in [0, 255] grey levels; larger is worse."""
+    check_clean(clean)
+    deviation = _SIGMA.draw(sigma, generator) / 255
+    return Degraded(to_8_bit(torch.randn(clean.shape, generator=generator).mul_(deviation).add_(clean)))
+
+
+def sensor_noise(
+    clean: Tensor,
+    generator: torch.Generator,
+    *,
+    gain: Range = _GAIN.default,
+    read: Range = _READ.default,
+    correlation: Range = _CORRELATION.default,
+) -> Degraded:
+    """A camera's noise: Poisson counts of light / `gain`, and Gaussian noise of deviation `read`, in linear light.
+
+    `gain` and `read` are log-uniform in [1e-6, 0.1]; larger is worse. As after demosaicing, each pixel's noise is mixed
+    with its neighbours', weighted by `correlation` (in [0, 1]) in rows and columns; its variance stays.
+    """
+    check_clean(clean)
+    electron = _GAIN.draw(gain, generator)
+    deviation = _READ.draw(read, generator)
+    weights = torch.tensor([1.0, 0.0, 1.0]) * _CORRELATION.draw(correlation, generator)
+    weights[1] = 1
+    kernel = torch.outer(weights, weights) / weights.square().sum()
+    light = to_linear(clean)
+    error = torch.poisson(light / electron, generator=generator).mul_(electron).sub_(light)
+    error += torch.randn(clean.shape, generator=generator) * deviation
+    return Degraded(to_8_bit(to_srgb(light + optics.convolve(error, kernel))))
+
+
+def low_light(
+    clean: Tensor,
+    generator: torch.Generator,
+    *,
+    exposure: Range = _EXPOSURE.default,
+    gamma: Range = _GAMMA.default,
+    grain: Range = _DARK_NOISE.default,
+    drift: Range = _DRIFT.default,
+) -> Degraded:
+    """A picture taken with too little light, rounded to 8 bits.
+
+    Linear light is scaled by `exposure` (log-uniform in [0.001, 1]; smaller is worse) and by each channel's
+    white-balance error of at most `drift` (in [0, 0.5]), gets shot and read noise of size `grain` (in [0, 50]) / 1000,
+    and goes back to sRGB, raised to `gamma` (in [0.5, 3]).
+    """
+    check_clean(clean)
+    scale = _EXPOSURE.draw(exposure, generator)
+    exponent = _GAMMA.draw(gamma, generator)
+    size = _DARK_NOISE.draw(grain, generator) / 1000
+    error = _DRIFT.draw(drift, generator)
+    balance = uniform(1 - error, 1 + error, (3, 1, 1), generator)
+    light = to_linear(clean) * (scale * balance)
+    # Read noise of deviation `size`, and shot noise that equals it where light = size.
+    light += torch.randn(clean.shape, generator=generator) * (light * size + size * size).sqrt_()
+    return Degraded(to_8_bit(to_srgb(light) ** exponent))
+
+
+def shadow(
+    clean: Tensor,
+    generator: torch.Generator,
+    *,
+    coverage: Range = _COVERAGE.default,
+    light: Range = _LIGHT.default,
+    cast: Range = _CAST.default,
+    penumbra: Range = _PENUMBRA.default,
+) -> Degraded:
+    """Cast shadows with soft edges; the mask is the matte (1 = full shadow), and where it is 0 the image is unchanged.
+
+    The matte is above one half on `coverage` (in [0, 1]) of the image; its edge is `penumbra` (in [0, 1]) of the longer
+    side wide. In full shadow `light` (in [0, 1]; smaller is worse) of the linear light is left, times 1 - `cast` in red
+    and 1 + `cast` in blue (`cast` in [0, 0.5]), for the sky lights it.
+    """
+    height, width = check_clean(clean)
+    area = _COVERAGE.draw(coverage, generator)
+    left = _LIGHT.draw(light, generator)
+    tint = _CAST.draw(cast, generator)
+    matte = shadow_matte(height, width, area, _PENUMBRA.draw(penumbra, generator), generator)
+    factor = left * torch.tensor([1 - tint, 1.0, 1 + tint]).view(3, 1, 1)
+    shaded = to_8_bit(to_srgb(to_linear(clean) * (1 - matte * (1 - factor.clamp_(max=1)))))
+    return Degraded(torch.where(matte > 0, shaded, clean), matte)
+
+
+def jpeg(clean: Tensor, generator: torch.Generator, *, quality: Range = _QUALITY.default) -> Degraded:
+    """JPEG in memory and back, at a whole `quality` in [1, 100]; smaller is worse. No file is read or written."""
+    check_clean(clean)
+    level = _QUALITY.draw_whole(quality, generator)
+    stored = io.BytesIO()
+    Image.fromarray((clean * 255).round().byte().permute(1, 2, 0).numpy()).save(stored, "JPEG", quality=level)
+    pixels = torch.from_numpy(np.array(Image.open(stored)))
+    return Degraded(pixels.permute(2, 0, 1).contiguous().float().div_(255))
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """A row of the table: the function, what it does in a line, its parameters, and whether its result has a mask."""
+
+    function: Callable[..., Degraded]
+    summary: str
+    parameters: tuple[Parameter, ...]
+    gives_mask: bool = False
+
+
+def degrade(
+    name: str,
+    clean: Tensor,
+    generator: torch.Generator,
+    parameters: Mapping[str, Range | float] | None = None,
+) -> Degraded:
+    """`clean` (3, H, W) degraded by the row called `name`, with `parameters` in place of its default ranges.
+
+    A parameter is a range (low, high), or one number for both ends. An unknown name is a `ConfigError`.
+    """
+    row = _look_up(DEGRADATIONS, name, "degradation")
+    known = {parameter.name: parameter for parameter in row.parameters}
+    ranges: dict[str, Range] = {}
+    for key, value in (parameters or {}).items():
+        _look_up(known, key, f"parameter of {name}")
+        ranges[key] = _as_range(key, value)
+    return row.function(clean, generator, **ranges)
+
+
+def _look_up(table: Mapping[str, Row], name: str, what: str) -> Row:
+    """The row called `name`; `ConfigError` with the nearest name where there is none."""
+    if name in table:
+        return table[name]
+    near = difflib.get_close_matches(name, table, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(table)}"
+    raise ConfigError(f"{name!r} is not a {what}: {hint}")
+
+
+def _as_range(name: str, value: Range | float) -> Range:
+    """`value`, a number or two, as a range."""
+    if isinstance(value, (int, float)):
+        return (value, value)
+    if len(value) != 2:
+        raise ConfigError(f"{name} = {value!r} is not usable: give one number or (low, high)")
+    return (value[0], value[1])
+
+
+DEGRADATIONS: dict[str, Degradation] = {
+    "noise": Degradation(noise, "white Gaussian noise", (_SIGMA,)),
+    "sensor-noise": Degradation(sensor_noise, "a camera's shot and read noise", (_GAIN, _READ, _CORRELATION)),
+    "low-light": Degradation(low_light, "too little light", (_EXPOSURE, _GAMMA, _DARK_NOISE, _DRIFT)),
+    "shadow": Degradation(shadow, "cast shadows", (_COVERAGE, _LIGHT, _CAST, _PENUMBRA), gives_mask=True),
+    "rain": Degradation(
+        weather.rain,
+        "streaks of falling rain",
+        (weather.AMOUNT, weather.LENGTH, weather.SLANT, weather.STRENGTH),
+    ),
+    "raindrops": Degradation(weather.raindrops, "drops on the glass", (weather.DROPS, weather.SIZE)),
+    "motion-blur": Degradation(optics.motion_blur, "a camera that moves", (optics.LENGTH, optics.ANGLE, optics.BEND)),
+    "defocus-blur": Degradation(optics.defocus_blur, "a lens out of focus", (optics.RADIUS,)),
+    "jpeg": Degradation(jpeg, "JPEG compression", (_QUALITY,)),
+    "haze": Degradation(weather.haze, "haze that grows with distance", (weather.DENSITY, weather.AIRLIGHT)),
+    "missing-centre": Degradation(holes.missing_centre, "a hole in the middle", (holes.FRACTION,), gives_mask=True),
+    "missing-box": Degradation(holes.missing_box, "a box missing", (holes.FRACTION, holes.ASPECT), gives_mask=True),
+    "missing-brush": Degradation(
+        holes.missing_brush,
+        "brush strokes missing",
+        (holes.FRACTION, holes.STROKES),
+        gives_mask=True,
+    ),
+}

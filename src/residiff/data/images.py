@@ -1,0 +1,361 @@
+"""The only door to image files: bytes become a `Picture` in [0, 1], and a `Picture` becomes bytes.
+
+libvips reads PNG, JPEG, WebP, TIFF, GIF and AVIF, Pillow reads BMP. The kind is found from the first bytes, never from
+the name, and each kind goes to its one loader, so that no other decoder (PDF, PostScript, SVG, ...) can be reached.
+
+What `read` makes of each kind of pixel:
+
+    1, 2, 4 and 8 bits, palettes     8 bits; grey stays grey where the file says grey (WebP, AVIF and GIF say colour)
+    16 bits, 10 and 12 bit AVIF      16 bits
+    float TIFF                       values in [0, 1], taken as sRGB, to 16 bits; other values are refused
+    CMYK                             sRGB, by the embedded profile or else a common one for print; 8 or 16 bits
+    Lab TIFF (float, 16 bits)        sRGB, 16 bits
+    32-bit integers, signed, XYZ,    refused, with what to do
+    more than one extra channel
+    embedded colour profile          colours converted to sRGB; a damaged profile gives an `ImageWarning` and is ignored
+    alpha                            kept apart, never mixed into the colours
+    animations, many pages           the first one, with an `ImageWarning`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from residiff.data.codecs import Format, libvips, opener, save, save_bmp, vips_image
+from residiff.data.colour import PROFILE_FIELD, VipsImage, to_integers, to_srgb
+from residiff.data.exif import DEFAULT_RESOLUTION, EXIF_HEADER, MM_PER_INCH, dpi_of, is_camera_raw, metadata_of
+from residiff.data.picture import Array, BitDepth, ImageWarning, Metadata, Picture, from_array, planes_of, to_array
+from residiff.errors import ConfigError, ImageDecodeError, ImageError, ImageTooLargeError, ImageUnsupportedError
+from residiff.files import write_bytes
+
+__all__ = [
+    "MAX_PIXELS",
+    "READABLE_SUFFIXES",
+    "Format",
+    "ImageWarning",
+    "Metadata",
+    "Picture",
+    "encode",
+    "format_of",
+    "from_array",
+    "from_pil",
+    "list_images",
+    "read",
+    "to_array",
+    "to_pil",
+    "write",
+]
+
+MAX_PIXELS = 150_000_000
+
+
+def read(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read an image file, or the bytes of one, as the module's table says.
+
+    Raises
+    ------
+    ImageUnsupportedError
+        If the contents are of another kind, whatever the name.
+    ImageTooLargeError
+        If the header claims more than `max_pixels` pixels; no pixel has been decoded then.
+    ImageDecodeError
+        If the file is missing, damaged, truncated or empty.
+    """
+    name, data = _contents(source)
+    load = opener(name, data)
+    with _decoding(name):
+        opened = load(data)
+        if opened.width * opened.height > max_pixels:
+            size = f"{opened.width} x {opened.height} pixels"
+            raise ImageTooLargeError(f"{name}: {size} are over the limit of {max_pixels}; raise it by --max-pixels")
+        if isinstance(opened, Image.Image):
+            return _from_pil(name, opened)
+        _warn_of_more_frames(name, opened, data)
+        return _picture(name, opened)
+
+
+def encode(
+    picture: Picture,
+    format: Format,
+    *,
+    quality: int = 95,
+    lossless: bool = False,
+    bit_depth: BitDepth | None = None,
+) -> bytes:
+    """Encode `picture`, tagged sRGB (grey stays untagged, which means sRGB grey), with its EXIF, XMP and resolution.
+
+    PNG and TIFF keep the picture's bit depth (or take `bit_depth`), the others hold 8 bits. PNG, TIFF and BMP lose
+    nothing; `quality` (1 to 100) serves JPEG, WebP and AVIF, `lossless` WebP and AVIF. Alpha is exact in PNG, TIFF,
+    WebP and lossless AVIF. EXIF (in TIFF, BMP) and XMP (in BMP) that find no place give an `ImageWarning`.
+
+    Raises
+    ------
+    ConfigError
+        If the quality or the bit depth is not possible.
+    ImageUnsupportedError
+        If the format holds no alpha, or not this size, or a value is not finite.
+    """
+    if not 1 <= quality <= 100:
+        raise ConfigError(f"quality is {quality}; allowed are 1 to 100")
+    if picture.alpha is not None and format in (Format.JPEG, Format.BMP):
+        raise ImageUnsupportedError(f"{format.value} holds no alpha; use png, webp or tiff")
+    array = to_array(picture, _depth_in_file(picture, format, bit_depth))
+    _warn_of_lost_metadata(picture.metadata, format)
+    if format is Format.BMP:
+        return save_bmp(array, dpi_of(picture.metadata))
+    try:
+        return save(_tagged(array, picture.metadata), format, quality, lossless, _kept(picture.metadata, format))
+    except libvips().Error as error:
+        cause = f"cannot encode {array.shape[1]} x {array.shape[0]} pixels as {format.value} ({_summary(error)})"
+        raise ImageUnsupportedError(f"{cause}; use png or tiff") from error
+
+
+def write(
+    path: Path,
+    picture: Picture,
+    *,
+    format: Format | None = None,
+    quality: int = 95,
+    lossless: bool = False,
+    bit_depth: BitDepth | None = None,
+) -> None:
+    """Encode `picture` (as `encode` does) and write it atomically; the suffix names the format where `format` does not.
+
+    Raises
+    ------
+    ConfigError, ImageUnsupportedError
+        As `encode` does; nothing is written then.
+    ResourceError
+        If the disk is full or the place may not be written to.
+    """
+    chosen = format_of(path) if format is None else format
+    write_bytes(path, encode(picture, chosen, quality=quality, lossless=lossless, bit_depth=bit_depth))
+
+
+def format_of(path: Path) -> Format:
+    """The format that the suffix of `path` names. Raises `ImageUnsupportedError` if it names none."""
+    chosen = _FORMATS.get(path.suffix.lower())
+    if chosen is None:
+        raise ImageUnsupportedError(f"{path}: cannot write {path.suffix!r} files; use one of {', '.join(_FORMATS)}")
+    return chosen
+
+
+def list_images(folder: Path, recursive: bool = False) -> list[Path]:
+    """Files in `folder` that are named like images, sorted; hidden names are left out, links to folders not followed.
+
+    Dangling links, pipes and unreadable files are listed, so that `read` can report each; a subfolder that cannot be
+    opened gives an `ImageWarning`. Raises `ConfigError` if `folder` is not a folder.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder")
+    found: list[Path] = []
+    for root, folders, names in os.walk(folder, onerror=_warn_of_folder):
+        found += [Path(root, name) for name in names if _is_image_name(name)]
+        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+    return sorted(found)
+
+
+def from_pil(image: Image.Image) -> Picture:
+    """Picture of a Pillow image: turned upright, its colour profile applied, its EXIF, XMP and resolution kept.
+
+    Raises
+    ------
+    ImageUnsupportedError
+        If the mode has no documented meaning here.
+    ImageDecodeError
+        If its pixels cannot be loaded.
+    """
+    name = f"Pillow image of mode {image.mode}"
+    with _decoding(name):
+        return _from_pil(name, image)
+
+
+def to_pil(picture: Picture) -> Image.Image:
+    """Pillow image of `picture`: L, LA, RGB or RGBA; 16-bit grey is I;16. Pillow cuts other 16-bit pictures to 8."""
+    keeps_16 = picture.bit_depth == 16 and len(picture.planes) == 1
+    array = to_array(picture, 16 if keeps_16 else 8)
+    image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+    metadata = picture.metadata
+    exif = None if metadata.exif is None else EXIF_HEADER + metadata.exif
+    dpi = None if metadata.resolution is None else dpi_of(metadata)
+    kept = {"exif": exif, "xmp": metadata.xmp, "dpi": dpi}
+    image.info.update({key: value for key, value in kept.items() if value is not None})
+    return image
+
+
+@contextlib.contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (ImageError, ImageWarning, MemoryError):
+        raise
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, RuntimeError, struct.error, ...
+        cause = _summary(error)
+        raise ImageDecodeError(f"{name}: damaged or cut short ({cause}); get it again") from error
+
+
+def _summary(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    return "; ".join(dict.fromkeys(line for line in lines if line)) or type(error).__name__
+
+
+def _contents(source: Path | bytes) -> tuple[str, bytes]:
+    name = "image data" if isinstance(source, bytes) else str(source)
+    data = source if isinstance(source, bytes) else _bytes_of(source)
+    if not data:
+        raise ImageDecodeError(f"{name}: the file is empty; get it again")
+    if is_camera_raw(data):
+        raise ImageUnsupportedError(f"{name}: a camera's raw file; develop it to TIFF or JPEG first")
+    return name, data
+
+
+def _bytes_of(path: Path) -> bytes:
+    if not path.is_file():  # opening a pipe would block for ever
+        raise ImageDecodeError(f"{path}: there is no such file; check the name")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageDecodeError(f"{path}: cannot be opened ({error.strerror}); check its permissions") from error
+
+
+def _warn_of_more_frames(name: str, image: VipsImage, data: bytes) -> None:
+    is_animated_png = image.get("vips-loader").startswith("png") and b"acTL" in data[: data.find(b"IDAT")]
+    if is_animated_png or _integer(image, "n-pages") > 1:
+        warnings.warn(f"{name}: holds several images; only the first is read", ImageWarning, stacklevel=3)
+
+
+def _integer(image: VipsImage, field: str) -> int:
+    return int(image.get(field)) if image.get_typeof(field) else 1
+
+
+def _picture(name: str, opened: VipsImage) -> Picture:
+    """Decode an opened image in one pass: colours to sRGB, alpha untouched, upright."""
+    metadata = metadata_of(name, opened)
+    image = to_integers(name, opened)
+    colours = image.bands - 1 if image.hasalpha() else image.bands
+    srgb = to_srgb(name, image.extract_band(0, n=colours))
+    joined = srgb if colours == image.bands else srgb.bandjoin(image.extract_band(colours))
+    stored = joined.numpy().reshape(image.height, image.width, joined.bands)
+    array = _TURNS.get(_integer(opened, "orientation"), np.asarray)(stored)
+    depth: BitDepth = 8 if image.format == "uchar" else 16
+    alpha = array[..., srgb.bands :].astype(np.uint8 if depth == 8 else np.uint16)  # converted colours widen it
+    pixels = planes_of(array[..., : srgb.bands])
+    return Picture(pixels, planes_of(alpha) if alpha.shape[2] else None, depth, metadata)
+
+
+def _from_pil(name: str, image: Image.Image) -> Picture:
+    upright = ImageOps.exif_transpose(image)
+    mode = _PIL_MODES.get(upright.mode)
+    if mode is None:
+        raise ImageUnsupportedError(f"{name}: mode {upright.mode} is not read; convert it to RGB or RGBA first")
+    if upright.mode == "P" and "transparency" in upright.info:
+        mode = "RGBA"
+    array = np.asarray(upright if upright.mode == mode else upright.convert(mode))
+    native = array.astype(array.dtype.newbyteorder("="))
+    info = upright.info
+    x, y = info.get("dpi", (MM_PER_INCH, MM_PER_INCH))
+    blobs = {"exif-data": info.get("exif"), "xmp-data": info.get("xmp"), PROFILE_FIELD: info.get("icc_profile")}
+    resolution = (float(x) / MM_PER_INCH, float(y) / MM_PER_INCH)
+    return _picture(name, vips_image(native, _INTERPRETATIONS[mode], resolution, blobs))
+
+
+def _tagged(array: Array, metadata: Metadata) -> VipsImage:
+    """Image of libvips that says what its colours are, and carries `metadata`."""
+    grey, colour = ("b-w", "srgb") if array.dtype == np.uint8 else ("grey16", "rgb16")
+    is_grey = array.shape[2] <= 2
+    profile = None if is_grey else libvips().Image.profile_load("srgb")
+    blobs = {"exif-data": metadata.exif, "xmp-data": metadata.xmp, PROFILE_FIELD: profile}
+    return vips_image(array, grey if is_grey else colour, metadata.resolution or DEFAULT_RESOLUTION, blobs)
+
+
+def _kept(metadata: Metadata, format: Format) -> str:
+    """Fields to write: libvips makes up EXIF where there is none, wanted only where it must carry the resolution."""
+    makes_exif = metadata.exif is not None or (metadata.resolution is not None and format is not Format.PNG)
+    return "exif,xmp,icc" if makes_exif else "xmp,icc"
+
+
+def _depth_in_file(picture: Picture, format: Format, bit_depth: BitDepth | None) -> BitDepth:
+    holds_16 = format in (Format.PNG, Format.TIFF)
+    if bit_depth not in (None, 8, 16):
+        raise ConfigError(f"bit_depth is {bit_depth}; allowed are 8 and 16")
+    if bit_depth == 16 and not holds_16:
+        raise ConfigError(f"bit_depth is 16, but {format.value} holds 8 bits; use png or tiff")
+    return bit_depth or (picture.bit_depth if holds_16 else 8)
+
+
+def _warn_of_lost_metadata(metadata: Metadata, format: Format) -> None:
+    lost = metadata.exif if format is Format.TIFF else metadata.exif or metadata.xmp
+    if lost and format in (Format.TIFF, Format.BMP):
+        warnings.warn(f"{format.value} keeps no EXIF; png, jpeg, webp and avif do", ImageWarning, stacklevel=3)
+
+
+def _is_image_name(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix.lower() in READABLE_SUFFIXES
+
+
+def _warn_of_folder(error: OSError) -> None:
+    warnings.warn(f"{error.filename}: cannot be opened ({error.strerror}); left out", ImageWarning, stacklevel=4)
+
+
+_FORMATS = {
+    ".png": Format.PNG,
+    ".jpg": Format.JPEG,
+    ".jpeg": Format.JPEG,
+    ".webp": Format.WEBP,
+    ".tif": Format.TIFF,
+    ".tiff": Format.TIFF,
+    ".avif": Format.AVIF,
+    ".bmp": Format.BMP,
+}
+
+READABLE_SUFFIXES = frozenset({*_FORMATS, ".gif"})
+
+# views that turn an array (H, W, C) upright, by EXIF orientation; 1 is upright
+_TURNS: dict[int, Callable[[Array], Array]] = {
+    2: lambda array: array[:, ::-1],
+    3: lambda array: array[::-1, ::-1],
+    4: lambda array: array[::-1],
+    5: lambda array: array.swapaxes(0, 1),
+    6: lambda array: array[::-1].swapaxes(0, 1),
+    7: lambda array: array[::-1, ::-1].swapaxes(0, 1),
+    8: lambda array: array[:, ::-1].swapaxes(0, 1),
+}
+
+# what Pillow is asked to convert each of its modes to; a palette with transparency becomes RGBA
+_PIL_MODES = {
+    "1": "L",
+    "L": "L",
+    "LA": "LA",
+    "P": "RGB",
+    "PA": "RGBA",
+    "RGB": "RGB",
+    "RGBX": "RGB",
+    "RGBA": "RGBA",
+    "RGBa": "RGBA",
+    "YCbCr": "RGB",
+    "HSV": "RGB",
+    "CMYK": "CMYK",
+    "I;16": "I;16",
+    "I;16L": "I;16L",
+    "I;16B": "I;16B",
+    "F": "F",
+}
+
+_INTERPRETATIONS = {
+    "L": "b-w",
+    "LA": "b-w",
+    "RGB": "srgb",
+    "RGBA": "srgb",
+    "CMYK": "cmyk",
+    "I;16": "grey16",
+    "I;16L": "grey16",
+    "I;16B": "grey16",
+    "F": "b-w",
+}

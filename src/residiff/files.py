@@ -1,0 +1,73 @@
+"""Writing files so that a crash at any moment leaves the old file or the new one, never half of either.
+
+The rule is: a temporary file in the same folder, fsync, rename, fsync of the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from residiff.errors import ResourceError
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` durable. Windows has no such call, and needs none."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def environment_errors(path: Path) -> Iterator[None]:
+    """Turn an `OSError` met at `path` into a `ResourceError` that says what to mend."""
+    try:
+        yield
+    except OSError as error:
+        mends = {
+            errno.ENOSPC: "the disk is full: free some space",
+            errno.EDQUOT: "the disk quota is used up: free some space",
+            errno.EACCES: "permission denied: choose a folder that you may write to",
+            errno.EROFS: "the file system is read-only: choose another folder",
+        }
+        mend = mends.get(error.errno or 0, error.strerror or str(error))
+        raise ResourceError(f"cannot write {path}: {mend}") from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` atomically and durably; parents are made.
+
+    Raises
+    ------
+    ResourceError
+        If the disk is full or the place may not be written to; no temporary file is left behind.
+    """
+    with environment_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".residiff-", suffix=".tmp", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+            raise
+        sync_folder(path.parent)
+
+
+def sha256(data: bytes) -> str:
+    """Hexadecimal SHA-256 of `data`."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,204 @@
+r"""Predictions: what the network is asked for, and how x_0, R and eps follow from its answer.
+
+A `Prediction` knows its `target` in training and the `Estimate` that an output stands for; the estimate is the hub, so n
+predictions need n classes and no conversions among them. Every unclamped estimate satisfies
+level.mix(x0, residual, noise) == x_t, with R = x_in - x_0:
+
+| class           | output              | x_0 from x_t = a x_0 + r R + n eps                        |
+|-----------------|---------------------|-----------------------------------------------------------|
+| `ResidualNoise` | R and eps           | (x_t - r R - n eps) / a                                   |
+| `Residual`      | R                   | x_in - R                                                  |
+| `Noise`         | eps                 | (x_t - r x_in - n eps) / (a - r)                          |
+| `X0`            | x_0                 | itself                                                    |
+| `ResNoise`      | eps + k R           | (x_t - n y - (r - n k) x_in) / (a - r + n k)              |
+
+`Clamp` names what the published samplers clamp; good results may need none of it. References: RDDM (SM-Res-N, SM-Res,
+SM-N); Resfusion eq. 6 (resnoise).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar, Literal, final
+
+import torch
+from torch import Tensor
+
+from residiff.errors import ConfigError
+from residiff.schedule import Level
+
+Outputs = tuple[Tensor, ...]
+
+
+class Clamp(Enum):
+    """Which estimates are held within [-1, 1].
+
+    `RESIDUAL` clamps the residual, though it spans [-2, 2], and then x_0, as RDDM's published sampler does; `X0` clamps
+    x_0 alone and takes R = x_in - x_0, as Resfusion's published x_0 and residual modes do.
+    """
+
+    NONE = "none"
+    X0 = "x0"
+    RESIDUAL = "residual"
+
+
+@final
+@dataclass(frozen=True)
+class Estimate:
+    """What a network makes of x_t: x_0, R = x_in - x_0 and eps, each (N, C, H, W), in [-1, 1] where they are images."""
+
+    x0: Tensor
+    residual: Tensor
+    noise: Tensor
+
+    def with_noise_from(self, level: Level, x_t: Tensor) -> Estimate:
+        """The estimate with eps derived again from x_t, x_0 and R (RDDM's ancestral form, where x_0 was clamped)."""
+        noise = (x_t - level.signal * self.x0 - level.residual * self.residual) / level.noise
+        return Estimate(self.x0, self.residual, noise)
+
+
+@dataclass(frozen=True)
+class Prediction(ABC):
+    """What the network is asked for. Subclasses are final; `heads` is the number of output tensors."""
+
+    heads: ClassVar[int] = 1
+
+    @abstractmethod
+    def target(self, level: Level, x0: Tensor, x_in: Tensor, noise: Tensor) -> Outputs:
+        """What the heads should give, one (N, C, H, W) each."""
+
+    @abstractmethod
+    def estimate(self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE) -> Estimate:
+        """What the heads' outputs say of x_0, R and eps."""
+
+
+def _unit(x: Tensor, wanted: bool) -> Tensor:
+    return x.clamp(-1, 1) if wanted else x
+
+
+def _noise_left(level: Level, x_t: Tensor, x0: Tensor, residual: Tensor) -> Tensor:
+    """The eps that completes x_t; zero where the level holds no noise."""
+    if isinstance(level.noise, float) and level.noise == 0:
+        return torch.zeros_like(x_t)
+    return (x_t - level.signal * x0 - level.residual * residual) / level.noise
+
+
+@final
+@dataclass(frozen=True)
+class ResidualNoise(Prediction):
+    """R and eps, a head each (RDDM, SM-Res-N)."""
+
+    kind: Literal["residual-noise"] = "residual-noise"
+    heads: ClassVar[int] = 2
+
+    def target(self, level: Level, x0: Tensor, x_in: Tensor, noise: Tensor) -> Outputs:
+        """(R, eps)."""
+        return x_in - x0, noise
+
+    def estimate(self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE) -> Estimate:
+        """x_0 is what x_t holds beside the two; x_in is not needed."""
+        residual, noise = _unit(outputs[0], clamp is Clamp.RESIDUAL), outputs[1]
+        if isinstance(level.signal, float) and level.signal == 0:
+            raise ConfigError("x_0 cannot be found from R and eps at a level without signal; predict the residual or x_0")
+        x0 = (x_t - level.residual * residual - level.noise * noise) / level.signal
+        return Estimate(_unit(x0, clamp is not Clamp.NONE), residual, noise)
+
+
+@final
+@dataclass(frozen=True)
+class Residual(Prediction):
+    """R alone (RDDM, SM-Res; Resfusion's residual mode)."""
+
+    kind: Literal["residual"] = "residual"
+
+    def target(self, level: Level, x0: Tensor, x_in: Tensor, noise: Tensor) -> Outputs:
+        """(R,)."""
+        return (x_in - x0,)
+
+    def estimate(self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE) -> Estimate:
+        """x_0 = x_in - R."""
+        residual = _unit(outputs[0], clamp is Clamp.RESIDUAL)
+        x0 = x_in - residual
+        if clamp is Clamp.X0:
+            x0 = x0.clamp(-1, 1)
+            residual = x_in - x0
+        noise = _noise_left(level, x_t, x0, residual)
+        return Estimate(_unit(x0, clamp is Clamp.RESIDUAL), residual, noise)
+
+
+@final
+@dataclass(frozen=True)
+class Noise(Prediction):
+    """eps alone (RDDM, SM-N; DDPM).
+
+    At RDDM's start a = r, so that eps says nothing of x_0. `guard` is the number that stands for a - r there (1e-6 in
+    the published code); without one such a level is refused.
+    """
+
+    kind: Literal["noise"] = "noise"
+    guard: float | None = None
+
+    def target(self, level: Level, x0: Tensor, x_in: Tensor, noise: Tensor) -> Outputs:
+        """(eps,)."""
+        return (noise,)
+
+    def estimate(self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE) -> Estimate:
+        """x_0 = (x_t - r x_in - n eps) / (a - r).
+
+        Raises
+        ------
+        ConfigError
+            If x_0 has vanished from x_t (a = r) and there is no guard.
+        """
+        noise = outputs[0]
+        share = torch.as_tensor(level.signal - level.residual, dtype=x_t.dtype, device=x_t.device)
+        gone = share.abs() < 1e-7
+        if gone.any():
+            if self.guard is None:
+                raise ConfigError("noise says nothing of x_0 where x_0 has vanished from x_t: predict the residual, or set guard")
+            share = torch.where(gone, self.guard, share)
+        x0 = _unit((x_t - level.residual * x_in - level.noise * noise) / share, clamp is not Clamp.NONE)
+        return Estimate(x0, _unit(x_in - x0, clamp is Clamp.RESIDUAL), noise)
+
+
+@final
+@dataclass(frozen=True)
+class X0(Prediction):
+    """x_0 itself (Resfusion's x_0 mode)."""
+
+    kind: Literal["x0"] = "x0"
+
+    def target(self, level: Level, x0: Tensor, x_in: Tensor, noise: Tensor) -> Outputs:
+        """(x_0,)."""
+        return (x0,)
+
+    def estimate(self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE) -> Estimate:
+        """R = x_in - x_0."""
+        x0 = _unit(outputs[0], clamp is not Clamp.NONE)
+        residual = _unit(x_in - x0, clamp is Clamp.RESIDUAL)
+        return Estimate(x0, residual, _noise_left(level, x_t, x0, residual))
+
+
+@final
+@dataclass(frozen=True)
+class ResNoise(Prediction):
+    """y = eps + k R, what one ancestral step removes (Resfusion eq. 6); k is the level's `resnoise`."""
+
+    kind: Literal["resnoise"] = "resnoise"
+
+    def target(self, level: Level, x0: Tensor, x_in: Tensor, noise: Tensor) -> Outputs:
+        """(eps + k R,)."""
+        return (noise + level.resnoise * (x_in - x0),)
+
+    def estimate(self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE) -> Estimate:
+        """x_0 by the 2 x 2 solve of x_t and y; never singular for Resfusion (determinant 0.36 to 1)."""
+        weight = level.noise * level.resnoise
+        known = x_t - level.noise * outputs[0] - (level.residual - weight) * x_in
+        x0 = _unit(known / (level.signal - level.residual + weight), clamp is not Clamp.NONE)
+        residual = _unit(x_in - x0, clamp is Clamp.RESIDUAL)
+        return Estimate(x0, residual, _noise_left(level, x_t, x0, residual))
+
+
+AnyPrediction = ResidualNoise | Residual | Noise | X0 | ResNoise

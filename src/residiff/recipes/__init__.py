@@ -1,0 +1,1 @@
+"""Preset recipes, one TOML file each."""

@@ -1,0 +1,155 @@
+r"""Samplers: generators that walk from the degraded image to the clean one.
+
+Every sampler yields a `State` (level, x_t, estimate) for each level, the start first and the clean level last, and
+nothing else happens in it: progress, preview, cancel and trajectory are the caller's loop. The step, in difference form so
+that estimates which do not add up to x_t (clamped ones) behave as published too:
+
+    x_s = x_t + (a_s - a_t) x_0 + (r_s - r_t) R + (sqrt(n_s^2 - v) - n_t) eps + sqrt(v) z,      z ~ N(0, I)
+
+with v from `injected_variance`; at the clean level x = x_0. eta = 0 is deterministic (both of RDDM's DDIM forms), eta = 1
+ancestral (RDDM's posterior, Resfusion eq. 13). eta scales the variance, where diffusers' scales the standard deviation.
+
+`multistep` is of second order: with lam = (a - r) / n the state y = x / n obeys dy = x_0 dlam + x_in d(r / n), exact in
+x_in, and x_0 is extrapolated linearly in ln lam from the step before; no extra network call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from residiff.errors import ConfigError
+from residiff.prediction import Estimate
+from residiff.schedule import Level, injected_variance, mixed
+
+Estimator = Callable[[Tensor, Level, Tensor, Tensor | None], Estimate]
+NoiseSource = Callable[[], Tensor]
+
+
+class State(NamedTuple):
+    """One moment of a sampling run; at the clean level `x` is the result and `estimate` the last one made."""
+
+    level: Level
+    x: Tensor
+    estimate: Estimate
+
+
+Sampler = Callable[[Estimator, Tensor, Tensor, Sequence[Level], Tensor | None], Iterator[State]]
+
+
+def seeded_noise(seed: int, shape: Sequence[int], device: torch.device | str = "cpu") -> NoiseSource:
+    """Fields of N(0, 1), (N, C, H, W), the same for every image of the batch: they depend on seed and image size alone.
+
+    Drawn on the CPU, so that every device gets the same ones.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return lambda: torch.randn(tuple(shape[1:]), generator=generator).expand(tuple(shape)).to(device)
+
+
+def step(x_t: Tensor, estimate: Estimate, t: Level, s: Level, eta: float = 0.0, noise: NoiseSource | None = None) -> Tensor:
+    """The general step from level `t` to level `s`; `noise` is drawn from once if eta calls for fresh noise."""
+    if s is Level.clean:
+        return estimate.x0
+    variance = injected_variance(t, s, eta)
+    kept = math.sqrt(max(0.0, float(s.noise) ** 2 - variance))
+    x_s = (
+        x_t
+        + (s.signal - t.signal) * estimate.x0
+        + (s.residual - t.residual) * estimate.residual
+        + (kept - t.noise) * estimate.noise
+    )
+    if variance == 0:
+        return x_s
+    if noise is None:
+        raise ConfigError(f"eta = {eta} needs a source of noise")
+    return x_s + math.sqrt(variance) * noise()
+
+
+def general(
+    denoiser: Estimator,
+    x: Tensor,
+    x_in: Tensor,
+    levels: Sequence[Level],
+    condition: Tensor | None = None,
+    *,
+    eta: float = 0.0,
+    noise: NoiseSource | None = None,
+    consistent: bool = False,
+) -> Iterator[State]:
+    """Walk `levels` from `x` (N, C, H, W) by the general step.
+
+    `consistent` derives eps again from x_t, R and x_0 before each step: RDDM's ancestral form where x_0 is clamped.
+    """
+    for t, s in pairwise(levels):
+        estimate = denoiser(x, t, x_in, condition)
+        yield State(t, x, estimate)
+        followed = estimate.with_noise_from(t, x) if consistent else estimate
+        x = step(x, followed, t, s, eta, noise)
+    yield State(levels[-1], x, estimate)
+
+
+def multistep(
+    denoiser: Estimator, x: Tensor, x_in: Tensor, levels: Sequence[Level], condition: Tensor | None = None
+) -> Iterator[State]:
+    """Walk `levels` deterministically with second order; of first order from where x_0 has vanished, and into the end."""
+    before: tuple[float, Tensor] | None = None
+    for t, s in pairwise(levels):
+        estimate = denoiser(x, t, x_in, condition)
+        yield State(t, x, estimate)
+        lam = _signal_to_noise(t)
+        if s is Level.clean or s.noise == 0 or t.noise == 0:
+            x = step(x, estimate, t, s)
+        else:
+            x = _multistep(x, x_in, estimate.x0, before, t, s)
+        before = (math.log(lam), estimate.x0) if 0 < lam < math.inf else None
+    yield State(levels[-1], x, estimate)
+
+
+def _signal_to_noise(level: Level) -> float:
+    """lam = (a - r) / n; zero where x_0 has vanished to rounding."""
+    share = float(level.signal) - float(level.residual)
+    if share < 1e-9:
+        return 0.0
+    return share / float(level.noise) if level.noise else math.inf
+
+
+def _multistep(x: Tensor, x_in: Tensor, x0: Tensor, before: tuple[float, Tensor] | None, t: Level, s: Level) -> Tensor:
+    lam_t, lam_s = _signal_to_noise(t), _signal_to_noise(s)
+    n_t, n_s = float(t.noise), float(s.noise)
+    integral = (lam_s - lam_t) * x0
+    if before is not None and lam_t > 0:
+        log_before, x0_before = before
+        slope = (x0 - x0_before) / (math.log(lam_t) - log_before)
+        integral = integral + slope * (lam_s * math.log(lam_s / lam_t) - (lam_s - lam_t))
+    return n_s / n_t * x + n_s * (integral + (s.residual / n_s - t.residual / n_t) * x_in)
+
+
+def residual_first(levels: Sequence[Level]) -> tuple[Level, ...]:
+    """Remove the residual at full noise, then the noise (RDDM, partial path-independence): 2 steps for each of `levels`."""
+    start, ends = levels[0], levels[1:]
+    down = [mixed(level, start) for level in ends]
+    return (start, *down, *(mixed(ends[-1], level) for level in ends[:-1]), Level.clean)
+
+
+def noise_first(levels: Sequence[Level]) -> tuple[Level, ...]:
+    """Remove the noise at full residual, then the residual: 2 steps for each of `levels`."""
+    start, ends = levels[0], levels[1:]
+    down = [mixed(start, level) for level in ends]
+    return (start, *down, *(mixed(level, ends[-1]) for level in ends[:-1]), Level.clean)
+
+
+def simultaneous(levels: Sequence[Level]) -> tuple[Level, ...]:
+    """Remove both together: `levels` as they are."""
+    return tuple(levels)
+
+
+ORDERS: dict[str, Callable[[Sequence[Level]], tuple[Level, ...]]] = {
+    "simultaneous": simultaneous,
+    "residual-first": residual_first,
+    "noise-first": noise_first,
+}

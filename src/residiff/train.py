@@ -1,0 +1,196 @@
+"""Training: pairs -> loss -> optimiser -> average of the weights -> checkpoint.
+
+Every draw (pair, time, noise) depends on the recipe's seed and the step's number alone, so that a run which was stopped
+and continued gives the weights of one that was not.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from residiff import files
+from residiff.checkpoint import ModelFile, TrainingState, load_state, save_model, save_state
+from residiff.data.pairs import Pair, Pairs, Stretch
+from residiff.denoiser import LOSSES, Denoiser, to_model
+from residiff.errors import CheckpointError, ConfigError, DivergedError
+from residiff.recipe import Recipe, Training
+from residiff.seeds import generator
+
+STATE = "state.safetensors"
+MODEL = "model.safetensors"
+METRICS = "metrics.csv"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step done: its number (1-based), loss, learning rate, and seconds since this process began training."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    seconds: float
+
+
+def learning_rate(settings: Training, step: int) -> float:
+    """Linear warm-up, then a half cosine from `learning_rate` down to `final_learning_rate`."""
+    if step < settings.warm_up:
+        return settings.learning_rate * (step + 1) / settings.warm_up
+    span = max(1, settings.iterations - settings.warm_up)
+    share = (1 + math.cos(math.pi * (step - settings.warm_up) / span)) / 2
+    return settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * share
+
+
+def draw_times(settings: Training, length: int, source: torch.Generator) -> Tensor:
+    """Times (batch,): T - 1 with probability `start_share`, otherwise evenly from 0 to T - 1."""
+    times = torch.randint(length, (settings.batch,), generator=source)
+    at_start = torch.rand(settings.batch, generator=source) < settings.start_share
+    return torch.where(at_start, length - 1, times)
+
+
+class Run:
+    """A training run: the network, its running average and its optimiser, and where it stands.
+
+    Parameters
+    ----------
+    recipe : what is trained, and how
+    folder : where `model.safetensors` (the averaged weights), `state.safetensors` and `metrics.csv` are written
+    device : where the arithmetic is done
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, device: str = "cpu") -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.device = torch.device(device)
+        self.step = 0
+        self.rows: list[Progress] = []
+        torch.manual_seed(recipe.training.seed)
+        self.denoiser: Denoiser = recipe.build().to(self.device)
+        self.average = {key: value.clone() for key, value in self.denoiser.backbone.state_dict().items()}
+        self.parameters = list(self.denoiser.backbone.parameters())
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, lr=recipe.training.learning_rate, weight_decay=recipe.training.weight_decay
+        )
+
+    def train(self, pairs: Pairs, workers: int = 0) -> Iterator[Progress]:
+        """Train to the last step, saving on the way and at the end; yields after each step.
+
+        Raises
+        ------
+        DivergedError
+            If a loss or gradient is not finite; the weights are left as the last good step made them.
+        """
+        settings = self.recipe.training
+        began = saved = time.monotonic()
+        loader = DataLoader(
+            Stretch(pairs, self.step * settings.batch, settings.iterations * settings.batch),
+            batch_size=settings.batch,
+            num_workers=workers,
+        )
+        for batch in loader:
+            rate = learning_rate(settings, self.step)
+            loss = self._update(batch, rate)
+            progress = Progress(self.step, loss, rate, time.monotonic() - began)
+            self.rows.append(progress)
+            if time.monotonic() - saved > settings.save_seconds and self.step < settings.iterations:
+                self.save()
+                saved = time.monotonic()
+            yield progress
+        self.save()
+
+    def _update(self, batch: Pair, rate: float) -> float:
+        settings = self.recipe.training
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        loss = self._loss(batch, generator(settings.seed, 4, self.step))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.parameters, settings.clip)
+        if not torch.isfinite(loss) or not torch.isfinite(norm):
+            raise DivergedError(f"loss {loss.item()} and gradient {norm.item()} at step {self.step + 1}; lower training.learning_rate")
+        self.optimiser.step()
+        self.step += 1
+        self._follow(min(settings.ema, (1 + self.step) / (10 + self.step)))
+        return loss.item()
+
+    def _loss(self, batch: Pair, source: torch.Generator) -> Tensor:
+        settings = self.recipe.training
+        clean, degraded, mask = (part.to(self.device) for part in batch)
+        noise = torch.randn(clean.shape, generator=source).to(self.device)
+        times = draw_times(settings, len(self.recipe.schedule), source).to(self.device)
+        if self.recipe.network.mask and mask.shape[1] == 0:
+            raise ConfigError("the recipe's network is shown a mask, but the data have none")
+        condition = to_model(mask) if self.recipe.network.mask else None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            return self.denoiser.loss(
+                to_model(clean), to_model(degraded), times, condition, noise=noise, loss=LOSSES[settings.loss]
+            )
+
+    def _follow(self, decay: float) -> None:
+        current = self.denoiser.backbone.state_dict()
+        torch._foreach_lerp_(list(self.average.values()), [current[key] for key in self.average], 1 - decay)
+
+    def save(self) -> None:
+        """Write the averaged model, the log, and last the state to continue from, each atomically."""
+        card = {"data": self.recipe.data.degrade.name, "steps": self.step, "images": self.step * self.recipe.training.batch}
+        save_model(self.folder / MODEL, ModelFile(self.recipe, self.average, card))
+        files.write_bytes(self.folder / METRICS, _csv(self.rows))
+        save_state(self.folder / STATE, TrainingState(self.recipe, self.step, self._tensors()))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"average.{key}": value for key, value in self.average.items()}
+        tensors |= {f"weights.{key}": value for key, value in self.denoiser.backbone.state_dict().items()}
+        for index, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{key}": value for key, value in moments.items()}
+        return tensors
+
+    def resume(self) -> None:
+        """Continue from the state in the folder.
+
+        Raises
+        ------
+        CheckpointError
+            If there is none, it is damaged, or it belongs to another recipe.
+        """
+        state = load_state(self.folder / STATE)
+        if state.recipe != self.recipe:
+            raise CheckpointError(f"{self.folder} was trained by another recipe; take that one, or another folder")
+        groups: dict[str, dict[str, Tensor]] = {"average": {}, "weights": {}}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in state.tensors.items():
+            group, _, rest = name.partition(".")
+            if group == "optimiser":
+                index, _, key = rest.partition(".")
+                moments.setdefault(int(index), {})[key] = value
+            else:
+                groups[group][rest] = value
+        self.denoiser.backbone.load_state_dict(groups["weights"])
+        self.average = {key: value.to(self.device) for key, value in groups["average"].items()}
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+        self.step = state.step
+        self.rows = [row for row in _read_csv(self.folder / METRICS) if row.step <= self.step]
+
+
+def _csv(rows: list[Progress]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["step", "loss", "learning_rate", "seconds"])
+    writer.writerows([row.step, f"{row.loss:.6g}", f"{row.learning_rate:.6g}", f"{row.seconds:.2f}"] for row in rows)
+    return text.getvalue().encode()
+
+
+def _read_csv(path: Path) -> list[Progress]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            Progress(int(row["step"]), float(row["loss"]), float(row["learning_rate"]), float(row["seconds"]))
+            for row in csv.DictReader(file)
+        ]

@@ -25,7 +25,8 @@ from residiff.errors import CheckpointError, ConfigError, ModelFileError
 from residiff.recipe import Recipe
 
 FORMAT_VERSION = 1
-MAX_HEADER = 100_000_000
+MAX_HEADER = 16_000_000  # the state of the largest network that a recipe allows has 12 MB; JSON costs 30 times its size
+WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 _HASH_KEY = b'"sha256":"'
 _NO_HASH = "0" * 64
 
@@ -49,8 +50,10 @@ class ModelFile:
         ModelFileError
             Naming the weights that are missing, left over, or of another shape than the recipe's network has.
         """
+        with torch.device("meta"):
+            expected = self.recipe.backbone().state_dict()
+        check_keys(expected, self.weights)
         denoiser = self.recipe.build()
-        check_keys(denoiser.backbone.state_dict(), self.weights)
         denoiser.backbone.load_state_dict({key: value.float() for key, value in self.weights.items()})
         return denoiser.eval().requires_grad_(False)
 
@@ -145,13 +148,32 @@ def load_model(path: Path, *, allow_not_finite: bool = False) -> ModelFile:
         raise ModelFileError(f"cannot read model file {path}: {error.strerror}") from error
     try:
         weights, facts = unpack(data, "model")
-        model = ModelFile(recipe.parse(facts["recipe"]), weights, json.loads(facts["card"]), facts["sha256"])
-    except (ModelFileError, ConfigError, KeyError, ValueError) as error:
+        model = ModelFile(recipe.parse(facts["recipe"]), weights, _card(facts["card"]), facts["sha256"])
+    except KeyError as error:
+        raise ModelFileError(f"{path}: the header lacks {error}") from error
+    except (ModelFileError, ConfigError) as error:
         raise ModelFileError(f"{path}: {error}") from error
+    _check_values(path, weights, allow_not_finite)
+    return model
+
+
+def _card(text: str) -> Card:
+    try:
+        card = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"the card is not JSON: {error}") from error
+    if not isinstance(card, dict):
+        raise ModelFileError("the card is not a table")
+    return card
+
+
+def _check_values(path: Path, weights: Mapping[str, Tensor], allow_not_finite: bool) -> None:
+    foreign = [f"{key} ({value.dtype})" for key, value in weights.items() if value.dtype not in WEIGHT_TYPES]
+    if foreign:
+        raise ModelFileError(f"{path}: weights that are not floating point: {', '.join(sorted(foreign)[:5])}")
     broken = [key for key, value in weights.items() if not torch.isfinite(value).all()]
     if broken and not allow_not_finite:
         raise ModelFileError(f"{path}: weights that are not finite: {', '.join(sorted(broken)[:5])}; train again from before")
-    return model
 
 
 @dataclass(frozen=True)

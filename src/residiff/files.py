@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from residiff.errors import ResourceError
+from residiff.errors import LockedError, ResourceError
 
 
 def sync_folder(folder: Path) -> None:
@@ -71,3 +71,36 @@ def write_bytes(path: Path, data: bytes) -> None:
 def sha256(data: bytes) -> str:
     """Hexadecimal SHA-256 of `data`."""
     return hashlib.sha256(data).hexdigest()
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold `folder` (made if need be) for this process alone; the lock dies with the process.
+
+    Raises
+    ------
+    LockedError
+        If another process holds it.
+    """
+    with environment_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _lock_file(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock_file(handle: int, folder: Path) -> None:
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise LockedError(f"{folder} is in use by another run; wait for it, or take another folder") from error

@@ -7,21 +7,28 @@ and how. Nothing of it is ever retyped at inference.
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import nn
 
 from residiff.data.pairs import DataSettings
 from residiff.denoiser import TIME_INPUTS, Denoiser
-from residiff.errors import ConfigError
+from residiff.errors import ConfigError, check_range
 from residiff.nn import AnyBackbone, NAFNetSettings
 from residiff.prediction import AnyPrediction, Clamp, Residual
 from residiff.schedule import RDDM, AnySchedule
+
+MAX_PARAMETERS = 2_000_000_000
+MAX_TEXT = 32_000
+MAX_LINE = 4_200  # the longest summary fits, all of it escaped; TOML's cost grows with the square of a dotted key
 
 
 class _Settings(BaseModel):
@@ -69,7 +76,7 @@ class Recipe(_Settings):
     """A whole experiment. Immutable; equal recipes give equal models."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-    summary: str = Field(default="", max_length=2000)
+    summary: str = Field(default="", max_length=2000, pattern=r"^\P{Cc}*$")
     task: Annotated[str, Field(pattern=r"^[a-z][a-z-]{0,31}$")]
     schedule: Annotated[AnySchedule, Field(discriminator="kind")] = Field(default_factory=RDDM)
     prediction: Annotated[AnyPrediction, Field(discriminator="kind")] = Field(default_factory=Residual)
@@ -83,12 +90,25 @@ class Recipe(_Settings):
         """Channels of the network's input: x_t, x_in where it is shown, the mask where there is one."""
         return 3 + 3 * self.network.shows_input + self.network.mask
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        parameters, size_multiple = _measured(self.network.backbone, self.in_channels, self.prediction.heads)
+        if parameters > MAX_PARAMETERS:
+            raise ConfigError(f"the network would have {parameters:.1e} parameters; allowed are {MAX_PARAMETERS:.0e}")
+        if self.data.crop % size_multiple:
+            raise ConfigError(f"data.crop is {self.data.crop}; this network needs a multiple of {size_multiple}")
+        check_range("sampling.steps", self.sampling.steps, 1, len(self.schedule))
+        return self
+
+    def backbone(self) -> nn.Module:
+        """The network, with random weights."""
+        return self.network.backbone.build(self.in_channels, 3, self.prediction.heads)
+
     def build(self) -> Denoiser:
         """The denoiser, with random weights."""
         settings = self.network
-        backbone = settings.backbone.build(self.in_channels, 3, self.prediction.heads)
         return Denoiser(
-            backbone,
+            self.backbone(),
             self.schedule,
             self.prediction,
             time_input=TIME_INPUTS[settings.time_input],
@@ -101,21 +121,41 @@ class Recipe(_Settings):
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
 
+@lru_cache(maxsize=256)
+def _measured(backbone: AnyBackbone, in_channels: int, heads: int) -> tuple[int, int]:
+    """Parameters and size multiple of a network, of which nothing is allocated."""
+    with torch.device("meta"):
+        network = backbone.build(in_channels, 3, heads)
+    return sum(parameter.numel() for parameter in network.parameters()), network.size_multiple
+
+
 def parse(text: str, origin: str = "recipe") -> Recipe:
     """Read a recipe from TOML.
 
     Raises
     ------
     ConfigError
-        Naming each key that is unknown, missing or out of range, with what is allowed.
+        Naming each key that is unknown, missing, of another type or out of range, with what is allowed.
     """
     try:
-        return Recipe.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{origin} is not TOML: {error}") from error
+        return Recipe.model_validate_json(_json(text, origin), strict=True)
     except ValidationError as error:
         problems = "\n".join(f"  {_where(item['loc'])}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"{origin} cannot be used:\n{problems}") from error
+
+
+def _json(text: str, origin: str) -> str:
+    """TOML as JSON, whose strict mode takes arrays as tuples and names as enums, but never a truth value as a number."""
+    if len(text) > MAX_TEXT or max(map(len, text.split("\n"))) > MAX_LINE:
+        raise ConfigError(f"{origin} is too long: allowed are {MAX_TEXT} characters, {MAX_LINE} in a line")
+    try:
+        return json.dumps(tomllib.loads(text))
+    except TypeError as error:
+        raise ConfigError(f"{origin} holds a date or a time; no setting is one") from error
+    except RecursionError as error:
+        raise ConfigError(f"{origin} is nested too deeply") from error
+    except ValueError as error:
+        raise ConfigError(f"{origin} is not TOML: {error}") from error
 
 
 def _where(place: tuple[str | int, ...]) -> str:
@@ -127,9 +167,10 @@ def read(name: str) -> Recipe:
     path = Path(name)
     if path.suffix == ".toml":
         try:
-            return parse(path.read_text("utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read recipe {path}: {error}") from error
+            text = path.read_text("utf-8")
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"cannot read recipe {name!r}: {error}") from error
+        return parse(text, name)
     presets = names()
     if name not in presets:
         near = difflib.get_close_matches(name, presets, 1)
@@ -142,3 +183,34 @@ def names() -> list[str]:
     """Names of the presets, sorted."""
     entries = resources.files("residiff.recipes").iterdir()
     return sorted(entry.name.removesuffix(".toml") for entry in entries if entry.name.endswith(".toml"))
+
+
+def override(recipe: Recipe, settings: list[str]) -> Recipe:
+    """`recipe` with settings such as "training.batch=4" in place of its own; values are read as TOML.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is not KEY=VALUE, or the recipe that results cannot be used.
+    """
+    data = recipe.model_dump(mode="json", exclude_none=True)
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"{setting!r} is not KEY=VALUE, training.batch=4 say")
+        *parents, last = key.split(".")
+        table = data
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"{key}: {parent} is a value, not a table")
+        table[last] = _value(value)
+    return parse(tomli_w.dumps(data), f"{recipe.name} with {', '.join(settings) or 'no changes'}")
+
+
+def _value(text: str) -> Any:
+    """`text` as TOML; a bare word is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return text

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Literal, final
@@ -148,11 +148,10 @@ class Schedule(ABC):
         """
         if isinstance(t, int):
             check_range("time", t, -1, len(self) - 1)
-            return Level.clean if t < 0 else Level(t, *self.table[t].tolist(), t)
+            return Level.clean if t < 0 else _level(t, self.table[t].tolist())
         row = self.table[t.cpu()].to(device=t.device, dtype=torch.float32)
         columns = row.reshape(-1, 5, 1, 1, 1).unbind(1)
-        time = t.to(torch.float32).reshape(-1, 1, 1, 1)
-        return Level(time, *columns, time)
+        return _level(t.to(torch.float32).reshape(-1, 1, 1, 1), columns)
 
     def levels(self, steps: int | None = None, grid: Grid = published_grid) -> tuple[Level, ...]:
         """The levels of a sampling run, from the start to `Level.clean`: steps + 1 of them; all T + 1 by default."""
@@ -163,6 +162,11 @@ class Schedule(ABC):
     def start(self, x_in: Tensor, noise: Tensor) -> Tensor:
         """The state (N, C, H, W) that sampling starts from at time T - 1."""
         return self(len(self) - 1).start(x_in, noise)
+
+
+def _level(t: Coefficient, row: Sequence[Coefficient]) -> Level:
+    signal, residual, noise, memory, resnoise = row
+    return Level(t, signal, residual, noise, memory, resnoise, t)
 
 
 def _resnoise_weights(columns: Tensor) -> Tensor:

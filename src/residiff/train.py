@@ -6,8 +6,10 @@ and continued gives the weights of one that was not.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -19,12 +21,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from residiff import files
-from residiff.checkpoint import ModelFile, TrainingState, load_state, save_model, save_state
-from residiff.data.pairs import Pair, Pairs, Stretch
+from residiff.checkpoint import ModelFile, TrainingState, check_keys, load_state, save_model, save_state
+from residiff.data.pairs import Pair, PairedFolder, Pairs, Stretch, SyntheticPairs
 from residiff.denoiser import LOSSES, Denoiser, to_model
-from residiff.errors import CheckpointError, ConfigError, DivergedError
+from residiff.errors import CheckpointError, ConfigError, DivergedError, ModelFileError
 from residiff.recipe import Recipe, Training
 from residiff.seeds import generator
+
+logger = logging.getLogger(__name__)
 
 STATE = "state.safetensors"
 MODEL = "model.safetensors"
@@ -73,8 +77,9 @@ class Run:
         self.device = torch.device(device)
         self.step = 0
         self.rows: list[Progress] = []
-        torch.manual_seed(recipe.training.seed)
-        self.denoiser: Denoiser = recipe.build().to(self.device)
+        with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global generator: leave it as it was
+            torch.manual_seed(recipe.training.seed)
+            self.denoiser: Denoiser = recipe.build().to(self.device)
         self.average = {key: value.clone() for key, value in self.denoiser.backbone.state_dict().items()}
         self.parameters = list(self.denoiser.backbone.parameters())
         self.optimiser = torch.optim.AdamW(
@@ -164,20 +169,26 @@ class Run:
         state = load_state(self.folder / STATE)
         if state.recipe != self.recipe:
             raise CheckpointError(f"{self.folder} was trained by another recipe; take that one, or another folder")
-        groups: dict[str, dict[str, Tensor]] = {"average": {}, "weights": {}}
-        moments: dict[int, dict[str, Tensor]] = {}
+        try:
+            self._continue_from(state)
+            self.rows = [row for row in _read_csv(self.folder / METRICS) if row.step <= state.step]
+        except (OSError, LookupError, TypeError, ValueError, RuntimeError, csv.Error, ModelFileError) as error:
+            raise CheckpointError(f"cannot continue from {self.folder}: {error}") from error
+        self.step = state.step
+
+    def _continue_from(self, state: TrainingState) -> None:
+        groups: dict[str, dict[str, Tensor]] = {"average": {}, "weights": {}, "optimiser": {}}
         for name, value in state.tensors.items():
             group, _, rest = name.partition(".")
-            if group == "optimiser":
-                index, _, key = rest.partition(".")
-                moments.setdefault(int(index), {})[key] = value
-            else:
-                groups[group][rest] = value
+            groups[group][rest] = value
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in groups["optimiser"].items():
+            index, _, key = name.partition(".")
+            moments.setdefault(int(index), {})[key] = value
+        check_keys(self.average, groups["average"])
         self.denoiser.backbone.load_state_dict(groups["weights"])
         self.average = {key: value.to(self.device) for key, value in groups["average"].items()}
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
-        self.step = state.step
-        self.rows = [row for row in _read_csv(self.folder / METRICS) if row.step <= self.step]
 
 
 def _csv(rows: list[Progress]) -> bytes:

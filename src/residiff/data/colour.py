@@ -92,8 +92,8 @@ def _is_nearly_srgb(colour: VipsImage) -> bool:
 def _transformed(colour: VipsImage, embedded: bool) -> VipsImage:
     """Colours in sRGB with 16 bits, relative colorimetric.
 
-    The direct way is exact to a grey level of 255 for 8 bits. For 16 it interpolates a table, and errs by up to 13 levels
-    in dark, saturated colours, so these go by way of XYZ (error below 2, five times slower).
+    The direct way is exact to a grey level of 255 for 8 bits. For 16 it interpolates a table, and errs by up to 13
+    levels in dark, saturated colours, so these go by way of XYZ (error below 2, five times slower).
     """
     intent = {"intent": "relative", "black_point_compensation": True}
     source = {"embedded": True} if embedded else {"input_profile": "cmyk"}

@@ -103,6 +103,10 @@ class SyntheticPairs:
         self.seed = seed
         self.picture: Callable[[int], Tensor] = lru_cache(maxsize=data.window)(self._draw_picture)
 
+    def __reduce__(self) -> tuple[type[SyntheticPairs], tuple[DataSettings, int]]:
+        """To a loader's worker that is not a fork, what it is made of; the cache stays behind."""
+        return SyntheticPairs, (self.data, self.seed)
+
     def _draw_picture(self, index: int) -> Tensor:
         return clean_image(index, self.data.picture, self.seed)
 
@@ -123,10 +127,10 @@ def paired_files(folder: Path) -> list[dict[str, Path]]:
     Raises
     ------
     ConfigError
-        If a part is missing, or a name has no partner; the first few are named.
+        If a part is missing, a name has no partner, or two files have one name; the first few are named.
     """
     kinds = ["clean", "degraded", *(["mask"] if (folder / "mask").is_dir() else [])]
-    parts = {kind: {path.stem: path for path in images.list_images(folder / kind)} for kind in kinds if (folder / kind).is_dir()}
+    parts = {kind: _by_name(folder / kind) for kind in kinds if (folder / kind).is_dir()}
     absent = [kind for kind in kinds if kind not in parts]
     if absent:
         raise ConfigError(f"{folder} has no folder {absent[0]!r}; a paired folder holds clean/ and degraded/, and mask/ if need be")
@@ -137,6 +141,15 @@ def paired_files(folder: Path) -> list[dict[str, Path]]:
     if not everything:
         raise ConfigError(f"{folder} holds no images")
     return [{kind: parts[kind][name] for kind in kinds} for name in everything]
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    paths: dict[str, Path] = {}
+    for path in images.list_images(folder):
+        if path.stem in paths:
+            raise ConfigError(f"{paths[path.stem]} and {path.name} have one name; keep one of them")
+        paths[path.stem] = path
+    return paths
 
 
 class PairedFolder:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
-from torch import nn
-
 from residiff.errors import ConfigError, check_range
 from residiff.nn.nafnet import NAFNet
 from residiff.nn.unet import TwoUNets, UNet
+
 
 def _check_widths(width: int, multipliers: tuple[int, ...], limit: int = 16) -> None:
     check_range("width", width, 4, 2048)
@@ -35,11 +34,12 @@ class NAFNetSettings:
         check_range("middle", self.middle, 0, 64)
         for blocks in (*self.encoder, *self.decoder):
             check_range("blocks of a level", blocks, 0, 64)
+        check_range("blocks in all", sum(self.encoder) + self.middle + sum(self.decoder), 0, 128)
         _check_widths(self.width, tuple(2**level for level in range(len(self.encoder))), limit=64)
         if len(self.encoder) != len(self.decoder):
             raise ConfigError(f"encoder has {len(self.encoder)} levels and decoder {len(self.decoder)}; give as many of each")
 
-    def build(self, in_channels: int, out_channels: int, heads: int) -> nn.Module:
+    def build(self, in_channels: int, out_channels: int, heads: int) -> NAFNet:
         """The network, with random weights."""
         return NAFNet(in_channels, out_channels, heads, self.width, self.encoder, self.middle, self.decoder, self.fold)
 
@@ -60,9 +60,9 @@ class UNetSettings:
         if self.width % self.groups:
             raise ConfigError(f"width {self.width} must be a multiple of groups {self.groups}")
 
-    def build(self, in_channels: int, out_channels: int, heads: int) -> nn.Module:
+    def build(self, in_channels: int, out_channels: int, heads: int) -> UNet | TwoUNets:
         """The network, with random weights."""
-        network = UNet if heads == 1 else TwoUNets
+        network: type[UNet | TwoUNets] = UNet if heads == 1 else TwoUNets
         return network(in_channels, out_channels, self.width, self.multipliers, self.groups)
 
 

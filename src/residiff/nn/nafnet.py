@@ -59,7 +59,8 @@ class Block(nn.Module):
         scale, shift = self.time(time)[:, :, None, None].chunk(2, dim=1)
         y = _gate(self.depthwise(self.expand(self.norm1(x) * (1 + scale) + shift)))
         x = x + self.scale1 * self.project(y * self.attention(y.mean((2, 3), keepdim=True)))
-        return x + self.scale2 * self.narrow(_gate(self.widen(self.norm2(x))))
+        y = _gate(self.widen(self.norm2(x)))
+        return x + self.scale2 * self.narrow(y)
 
 
 class Stage(nn.ModuleList):

@@ -1,0 +1,44 @@
+"""What the commands share: consoles, progress bars and tables. Data go to stdout, all else to stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+out = Console(highlight=False)
+notes = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Say `text` on stderr, unless the user wants quiet."""
+    if _talks():
+        notes.print(text, markup=False)
+
+
+def progress() -> Progress:
+    """A progress bar on stderr; nothing where stderr is no terminal or the user wants quiet."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=notes, disable=not (_talks() and notes.is_terminal))
+
+
+def show_json(data: object) -> None:
+    """Print `data` as JSON on stdout."""
+    out.out(json.dumps(data, indent=2, default=str))
+
+
+def show_table(rows: list[dict[str, object]], title: str = "") -> None:
+    """Print rows of equal keys as a table on stdout."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for key in rows[0] if rows else []:
+        table.add_column(key.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    out.print(table)
+
+
+def _talks() -> bool:
+    return logging.getLogger("residiff").level <= logging.INFO

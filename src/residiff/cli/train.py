@@ -1,0 +1,35 @@
+"""`residiff train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from residiff.cli.console import note, progress
+
+EXAMPLE = "Example: residiff train denoise -o runs/denoise --set training.iterations=2000"
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A preset's name, or a .toml file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
+    data: Annotated[Path | None, typer.Option(help="A folder with clean/ and degraded/ (and mask/).")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+    workers: Annotated[int, typer.Option(help="Processes that prepare the data.")] = 0,
+) -> None:
+    """Train a model by a recipe, from procedural pictures or a folder of pairs."""
+    from residiff import recipe as recipes
+    from residiff import train as training
+
+    chosen = recipes.override(recipes.read(recipe), set_ or [])
+    with training.open_run(chosen, output, device, resume=resume) as run:
+        note(f"{chosen.name}: step {run.step} of {chosen.training.iterations}")
+        with progress() as bar:
+            task = bar.add_task("training", total=chosen.training.iterations, completed=run.step)
+            for state in run.train(training.pairs_for(chosen, data), workers):
+                bar.update(task, completed=state.step, description=f"loss {state.loss:.4f}")
+    note(f"wrote {output / training.MODEL}")

@@ -1,0 +1,90 @@
+"""Paired sets as folders: made from procedural pictures, or from a folder of clean ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from residiff.data import images
+from residiff.data.degrade import DEGRADATIONS, degrade
+from residiff.data.draws import Degraded, Range
+from residiff.data.pairs import Degrade
+from residiff.data.picture import Picture
+from residiff.data.synthetic import clean_image
+from residiff.errors import ConfigError, check_range
+from residiff.seeds import generator
+
+
+def degradations() -> list[dict[str, object]]:
+    """The degradations: name, summary, each parameter's default range, and whether there is a mask."""
+    return [
+        {
+            "name": name,
+            "summary": row.summary,
+            "parameters": ", ".join(f"{p.name}={p.default[0]:g},{p.default[1]:g}" for p in row.parameters),
+            "mask": "yes" if row.gives_mask else "no",
+        }
+        for name, row in DEGRADATIONS.items()
+    ]
+
+
+def parse_ranges(settings: list[str]) -> dict[str, Range | float]:
+    """`["sigma=5,50", "gain=0.01"]` as ranges by name; `ConfigError` names what does not read so."""
+    ranges: dict[str, Range | float] = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        try:
+            numbers = tuple(float(part) for part in value.split(","))
+        except ValueError as error:
+            raise ConfigError(f"{setting!r} is not NAME=LOW,HIGH or NAME=NUMBER") from error
+        if len(numbers) > 2:
+            raise ConfigError(f"{setting!r} has {len(numbers)} numbers; give one, or a low and a high one")
+        ranges[name] = (numbers[0], numbers[-1])
+    return ranges
+
+
+def make_set(
+    output: Path, kind: str, count: int, size: int, parameters: Mapping[str, Range | float], seed: int
+) -> Iterator[str]:
+    """Write `count` procedural pairs of `size` x `size` pixels; yields each name when it is written."""
+    chosen = Degrade(kind, dict(parameters))
+    check_range("count", count, 1, 10_000_000)
+    check_range("size", size, 1, 16_384)
+    for index in range(count):
+        clean = Picture(clean_image(index, size, seed))
+        name = f"{index:06d}"
+        _write_pair(output, name, ".png", clean, _degraded(clean, chosen, seed, index))
+        yield name
+
+
+def degrade_folder(
+    source: Path, output: Path, kind: str, parameters: Mapping[str, Range | float], seed: int
+) -> Iterator[str]:
+    """Degrade the pictures of a folder, in the order of their names; yields each name when it is written."""
+    chosen = Degrade(kind, dict(parameters))
+    paths = images.list_images(source)
+    if not paths:
+        raise ConfigError(f"{source} holds no pictures")
+    names = [path.stem for path in paths]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"{source} holds {twice!r} twice, in two formats; rename one")
+    if output.resolve() == source.resolve():
+        raise ConfigError(f"{output} is the folder of the clean pictures; write to another")
+    for index, path in enumerate(paths):
+        clean = images.read(path)
+        _write_pair(output, path.stem, ".png", clean, _degraded(clean, chosen, seed, index))
+        yield path.stem
+
+
+def _degraded(clean: Picture, chosen: Degrade, seed: int, index: int) -> Degraded:
+    pixels = clean.pixels.expand(3, -1, -1).contiguous()
+    return degrade(chosen.name, pixels, generator(seed, 5, index), chosen.parameters)
+
+
+def _write_pair(output: Path, name: str, suffix: str, clean: Picture, result: Degraded) -> None:
+    images.write(output / "clean" / (name + suffix), clean)
+    images.write(output / "degraded" / (name + suffix), replace(clean, pixels=result.image))
+    if result.mask is not None:
+        images.write(output / "mask" / (name + suffix), Picture(result.mask))

@@ -1,0 +1,6 @@
+"""The product: pictures of any size and depth in, the same kind of picture out; single ones, and folders of them."""
+
+from residiff.restore.batch import Job, Options, Outcome, plan, restore_all, write_failures
+from residiff.restore.restorer import Descriptor, Restorer, descriptors, load
+
+__all__ = ["Descriptor", "Job", "Options", "Outcome", "Restorer", "descriptors", "load", "plan", "restore_all", "write_failures"]

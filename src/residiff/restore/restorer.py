@@ -1,0 +1,232 @@
+"""`Restorer`: one model, ready to restore pictures. The command line, Python and every server call this and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from residiff import models
+from residiff.checkpoint import Card, ModelFile, load_model
+from residiff.data.images import from_pil, to_pil
+from residiff.data.picture import Picture, from_array, to_array
+from residiff.denoiser import from_model, to_model
+from residiff.errors import ConfigError, ResourceError, check_range
+from residiff.prediction import Estimate
+from residiff.restore.planes import fill_hidden, pad_to_multiple
+from residiff.sample import Sampler, State, general, multistep, seeded_noise
+from residiff.schedule import GRIDS, Level
+
+Array = npt.NDArray[np.generic]
+AnyImage = TypeVar("AnyImage", Image.Image, Array, Tensor)
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What an application needs to know of a model before it uses it.
+
+    `size_multiple` is what the network works in (any size is padded to it and cropped back), `channels` what it takes
+    (grey pictures are turned into three and back), `steps` its own number of steps, `max_steps` the most it can take.
+    """
+
+    name: str
+    task: str
+    summary: str
+    channels: int
+    size_multiple: int
+    needs_mask: bool
+    steps: int
+    max_steps: int
+    parameters: int
+    sha256: str
+    card: Card
+
+
+class Restorer:
+    """A model that restores pictures.
+
+    Parameters
+    ----------
+    model : what the file held
+    device : "cpu", "cuda", "cuda:1", "mps", or "auto" for the fastest there is
+    """
+
+    def __init__(self, model: ModelFile, device: str = "cpu") -> None:
+        self.recipe = model.recipe
+        self.device = pick_device(device)
+        self.denoiser = model.denoiser().to(self.device)
+        backbone = self.denoiser.backbone
+        self.descriptor = Descriptor(
+            name=model.recipe.name,
+            task=model.recipe.task,
+            summary=model.recipe.summary,
+            channels=3,
+            size_multiple=int(backbone.size_multiple),  # type: ignore[arg-type]
+            needs_mask=model.recipe.network.mask,
+            steps=model.recipe.sampling.steps,
+            max_steps=len(model.recipe.schedule),
+            parameters=sum(parameter.numel() for parameter in backbone.parameters()),
+            sha256=model.sha256,
+            card=model.card,
+        )
+
+    def __call__(
+        self,
+        image: AnyImage,
+        mask: AnyImage | None = None,
+        *,
+        steps: int | None = None,
+        seed: int = 0,
+        strength: float = 1.0,
+    ) -> AnyImage:
+        """Restore a picture: PIL image, array (H, W[, C]) or tensor (C, H, W) in, the same kind, size and type out.
+
+        Arrays are uint8, uint16 or float in [0, 1]; tensors float in [0, 1]. Alpha stays as it is.
+
+        Parameters
+        ----------
+        image : the degraded picture
+        mask : where to work, of the same size, white being yes; needed by some models, refused by the others
+        steps : how many, 1 to T; the recipe's own number if None
+        seed : of the noise; the same one gives the same result
+        strength : 0 gives the input, 1 the result, between them a blend
+
+        Raises
+        ------
+        ConfigError
+            If an argument is out of range, the mask is missing, or its size differs.
+        ResourceError
+            If the picture does not fit into memory.
+        """
+        given = _to_picture(image)
+        result = self.restore(given, None if mask is None else _to_picture(mask), steps=steps, seed=seed, strength=strength)
+        return _like(image, result)
+
+    def restore(
+        self, picture: Picture, mask: Picture | None = None, *, steps: int | None = None, seed: int = 0, strength: float = 1.0
+    ) -> Picture:
+        """As calling the restorer, picture to picture: size, bit depth, alpha and metadata stay."""
+        check_range("strength", strength, 0, 1)
+        *_, last = self.states(picture, mask, steps=steps, seed=seed)
+        height, width = picture.pixels.shape[1:]
+        result = from_model(last.x[0, :, :height, :width]).cpu()
+        if picture.pixels.shape[0] == 1:
+            result = result.mean(0, keepdim=True)
+        result = torch.lerp(picture.pixels, result, strength)
+        if picture.alpha is not None:
+            result = torch.where(picture.alpha > 0, result, picture.pixels)
+        return replace(picture, pixels=result)
+
+    def states(
+        self, picture: Picture, mask: Picture | None = None, *, steps: int | None = None, seed: int = 0
+    ) -> Iterator[State]:
+        """The sampling run behind `restore`, state by state, padded, in [-1, 1]: for progress, preview and trajectory."""
+        condition = self._condition(picture, mask)
+        sampling = self.recipe.sampling
+        levels = self.recipe.schedule.levels(self._steps(steps), GRIDS[sampling.grid])
+        return self._sampled(self._input(picture), levels, condition, seed)
+
+    def _sampled(self, x_in: Tensor, levels: tuple[Level, ...], condition: Tensor | None, seed: int) -> Iterator[State]:
+        noise = seeded_noise(seed, x_in.shape, self.device)
+        sampler: Sampler = multistep
+        if self.recipe.sampling.sampler == "general":
+            sampler = partial(general, eta=self.recipe.sampling.eta, noise=noise)
+        with torch.inference_mode(), _memory_errors():
+            yield from sampler(self._estimate, self.recipe.schedule.start(x_in, noise()), x_in, levels, condition)
+
+    def _estimate(self, x_t: Tensor, level: Level, x_in: Tensor, condition: Tensor | None) -> Estimate:
+        estimate: Estimate = self.denoiser(x_t, level, x_in, condition)
+        return estimate
+
+    def _steps(self, steps: int | None) -> int:
+        chosen = self.descriptor.steps if steps is None else steps
+        check_range("steps", chosen, 1, self.descriptor.max_steps)
+        return chosen
+
+    def _input(self, picture: Picture) -> Tensor:
+        pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
+        padded = pad_to_multiple(pixels.expand(3, -1, -1), self.descriptor.size_multiple)
+        return to_model(padded)[None].to(self.device)
+
+    def _condition(self, picture: Picture, mask: Picture | None) -> Tensor | None:
+        if not self.descriptor.needs_mask:
+            if mask is not None:
+                raise ConfigError(f"model {self.descriptor.name!r} takes no mask; leave it out")
+            return None
+        if mask is None:
+            raise ConfigError(f"model {self.descriptor.name!r} needs a mask (white where to work); give one with --mask")
+        (height, width), (rows, columns) = picture.pixels.shape[1:], mask.pixels.shape[1:]
+        if (height, width) != (rows, columns):
+            raise ConfigError(f"the mask is {columns} x {rows}, the image {width} x {height}; make them equal")
+        matte = pad_to_multiple(mask.pixels.mean(0, keepdim=True), self.descriptor.size_multiple)
+        return to_model(matte)[None].to(self.device)
+
+
+class _memory_errors:
+    """Turn what the allocators raise when memory runs out into a `ResourceError`."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if full or (isinstance(error, RuntimeError) and "alloc" in str(error)):
+            raise ResourceError("the picture does not fit into memory; restore it in parts or at a smaller size") from error
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called `name`; "auto" is CUDA, then MPS, then the CPU. `ConfigError` if there is no such device."""
+    if name == "auto":
+        found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(found)
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); take auto or cpu") from error
+
+
+def load(source: str | Path, device: str = "auto") -> Restorer:
+    """A restorer of the model `source`: a bundled name, a model file, a folder, or a hub id.
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such model, or its file is damaged.
+    """
+    return Restorer(load_model(models.find(source)), device)
+
+
+def descriptors() -> list[Descriptor]:
+    """Of every bundled model."""
+    return [Restorer(load_model(path)).descriptor for path in models.bundled().values()]
+
+
+def _to_picture(image: Image.Image | Array | Tensor) -> Picture:
+    if isinstance(image, Image.Image):
+        return from_pil(image)
+    if isinstance(image, np.ndarray):
+        return from_array(image)
+    if not isinstance(image, Tensor):
+        raise ConfigError(f"cannot restore a {type(image).__name__}; give a PIL image, an array (H, W, C) or a tensor (C, H, W)")
+    if image.dim() != 3 or not image.is_floating_point():
+        raise ConfigError(f"the tensor is {tuple(image.shape)} {image.dtype}; needed is (C, H, W) float in [0, 1]")
+    return from_array(image.detach().float().cpu().permute(1, 2, 0).numpy())
+
+
+def _like(image: AnyImage, result: Picture) -> AnyImage:
+    """`result` as the kind of image that `image` is."""
+    if isinstance(image, Image.Image):
+        return to_pil(result)
+    planes = torch.stack(result.planes)
+    if isinstance(image, Tensor):
+        return planes.to(image.device, image.dtype)
+    array = planes.permute(1, 2, 0).numpy() if np.issubdtype(image.dtype, np.floating) else to_array(result)
+    return array.reshape(image.shape).astype(image.dtype)

@@ -1,0 +1,216 @@
+"""The shape of the package: imports go downwards, the core stands alone, and nothing can run code from a file."""
+
+import ast
+import importlib
+import inspect
+import sys
+from pathlib import Path
+
+import pytest
+
+import residiff
+
+PACKAGE = Path(residiff.__file__).parent
+
+# Rooms from the bottom up; those of one row do not know each other. A new room is declared here, or the tests fail.
+FLOORS = (
+    ("errors", "recipes", "models"),
+    ("files", "seeds"),
+    ("schedule",),
+    ("prediction",),
+    ("sample",),
+    ("denoiser",),
+    ("nn", "data", "metrics"),
+    ("recipe",),
+    ("checkpoint", "backends"),
+    ("adapters",),
+    ("train", "evaluate", "restore"),
+    ("__init__",),
+    ("interop", "bench", "plots", "demo", "environment"),
+    ("cli", "web"),
+    ("__main__",),
+)
+HEIGHTS = {room: height for height, floor in enumerate(FLOORS) for room in floor}
+CORE = ("schedule", "prediction", "denoiser", "sample")
+TRASH_CAN_NAMES = {"util", "utils", "helper", "helpers", "misc", "common", "tools"}
+RUNS_CODE = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml"}
+FORBIDDEN_NAMES = {"eval", "exec", "compile", "__import__"}
+FORBIDDEN_CALLS = {
+    "torch.load", "torch.jit.load", "torch.hub.load", "torch.package.PackageImporter",
+    "np.load", "numpy.load", "yaml.load", "yaml.unsafe_load", "os.system", "os.popen",
+}  # fmt: skip
+PUBLIC = {
+    "schedule": """BETAS Coefficient ConvertedDDPM DDPM GRIDS Grid Increments Level RDDM Resfusion SHAPES Schedule AnySchedule
+        even_grid injected_variance mixed published_grid quadratic_grid""",
+    "prediction": "AnyPrediction Clamp Estimate Noise Outputs Prediction ResNoise Residual ResidualNoise X0",
+    "denoiser": """Backbone Denoiser LOSSES Loss TIME_INPUTS TimeInput coefficient_time from_model index_time to_model""",
+    "errors": """CheckpointError ConfigError DivergedError ImageDecodeError ImageError ImageTooLargeError
+        ImageUnsupportedError LockedError ModelFileError ResidiffError ResourceError check_range""",
+    "seeds": "generator",
+    "files": "environment_errors lock sha256 sync_folder write_bytes",
+}
+
+
+def sources():
+    """Every module: its dotted name below the package ("data.images", "nn.__init__"), and its syntax tree."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        yield ".".join(parts), ast.parse(path.read_text("utf-8"), str(path))
+
+
+TREES = dict(sources())
+
+
+def imported(tree):
+    """Dotted names that a tree imports anywhere, inside functions and under TYPE_CHECKING as well."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and dotted(node.func).endswith("import_module"):
+            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant))
+
+
+def dotted(node):
+    """`a.b.c` of a name or attribute, "" of anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return f"{dotted(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ""
+
+
+def own(name, trees):
+    """The module of this package that an imported dotted name comes from, or None."""
+    if not (name + ".").startswith("residiff."):
+        return None
+    parts = name.split(".")[1:]
+    for end in range(len(parts), -1, -1):
+        for candidate in (".".join(parts[:end]), ".".join([*parts[:end], "__init__"])):
+            if candidate in trees:
+                return candidate
+    raise AssertionError(f"{name} is not there")
+
+
+def edges(trees):
+    """(importer, imported) for every import inside the package."""
+    return {(name, target) for name, tree in trees.items() for raw in imported(tree) if (target := own(raw, trees))}
+
+
+def room(module):
+    return module.split(".")[0]
+
+
+def upward(trees):
+    between = {(name, target) for name, target in edges(trees) if room(name) != room(target)}
+    return sorted(f"{name} -> {target}" for name, target in between if HEIGHTS.get(room(target), 99) >= HEIGHTS.get(room(name), 0))
+
+
+def cycle(trees):
+    """One cycle of modules, or an empty list."""
+    following = {name: sorted(target for start, target in edges(trees) if start == name) for name in trees}
+    done = set()
+
+    def visit(name, path):
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return []
+        found = next((loop for target in following[name] if (loop := visit(target, [*path, name]))), [])
+        done.add(name)
+        return found
+
+    return next((loop for name in trees if (loop := visit(name, []))), [])
+
+
+def test_every_room_is_declared():
+    assert {room(name) for name in TREES} <= HEIGHTS.keys()
+
+
+def test_imports_go_downwards():
+    assert upward(TREES) == []
+
+
+def test_there_is_no_cycle():
+    assert cycle(TREES) == []
+
+
+def test_the_walk_sees_upward_imports_and_cycles():
+    planted = TREES | {"schedule": ast.parse("def late():\n    from residiff.denoiser import Denoiser")}
+    assert upward(planted) == ["schedule -> denoiser"]
+    assert set(cycle(planted)) >= {"schedule", "denoiser"}
+    inside = TREES | {"data.draws": ast.parse("from residiff.data import synthetic")}
+    inside["data.synthetic"] = ast.parse("import residiff.data.draws")
+    assert upward(inside) == []
+    assert set(cycle(inside)) == {"data.draws", "data.synthetic"}
+    beside = TREES | {"data.draws": ast.parse("import residiff.nn.unet")}
+    assert upward(beside) == ["data.draws -> nn.unet"]
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_the_core_imports_torch_and_itself_alone(name):
+    allowed = {f"residiff.{core}" for core in (*CORE, "errors")}
+    for raw in imported(TREES[name]):
+        if raw.split(".")[0] == "residiff":
+            assert any(raw == module or raw.startswith(f"{module}.") for module in allowed), raw
+        else:
+            assert raw.split(".")[0] in {"torch", *sys.stdlib_module_names}, raw
+
+
+def test_torchvision_is_nowhere():
+    assert [(name, raw) for name, tree in TREES.items() for raw in imported(tree) if raw.split(".")[0] == "torchvision"] == []
+
+
+def test_no_module_is_named_after_nothing():
+    assert [name for name in TREES if TRASH_CAN_NAMES & set(name.split("."))] == []
+
+
+def dangers(tree):
+    """What in a tree could run code that a file holds."""
+    for raw in imported(tree):
+        if raw.split(".")[0] in RUNS_CODE or raw in FORBIDDEN_CALLS:
+            yield f"import {raw}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in FORBIDDEN_NAMES or dotted(node) in FORBIDDEN_CALLS:
+            yield dotted(node)
+        elif isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "weights_only"):
+            yield node.arg
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_nothing_runs_code_from_a_file(name):
+    assert list(dangers(TREES[name])) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["torch.load(f)", "import pickle", "from pickle import loads", "yaml.load(t)", "eval(t)", "exec(t)", "np.load(p)",
+     "from torch import load", "open_ = eval", "g(p, allow_pickle=True)", "torch.jit.load(p)", "import marshal"],
+)  # fmt: skip
+def test_the_search_for_dangers_finds_them(code):
+    assert list(dangers(ast.parse(code)))
+
+
+def test_the_search_for_dangers_leaves_harmless_code_alone():
+    assert list(dangers(ast.parse("model.eval()\nre.compile(p)\nsafetensors.torch.load(d)\njson.load(f)"))) == []
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names(name):
+    module = importlib.import_module(f"residiff.{name}")
+    nodes = TREES[name].body
+    made = {node.name for node in nodes if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
+    made |= {node.targets[0].id for node in nodes if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)}
+    made |= {node.target.id for node in nodes if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
+    assert {word for word in made if not word.startswith("_")} == set(PUBLIC[name].split())
+    assert all(getattr(module, word) is not None for word in made)
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_every_class_of_the_core_is_abstract_or_final(name):
+    module = importlib.import_module(f"residiff.{name}")
+    classes = [value for value in vars(module).values() if inspect.isclass(value) and value.__module__ == module.__name__]
+    for value in classes:
+        for base in value.__bases__:
+            assert base.__module__ != module.__name__ or inspect.isabstract(base), f"{value} extends {base}"
+        assert not getattr(value, "__final__", False) or not inspect.isabstract(value)

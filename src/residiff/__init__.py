@@ -1,5 +1,7 @@
 """residiff: residual diffusion models for images. Restore, generate and translate in a few steps.
 
+For example:
+
     import residiff
     restorer = residiff.load("low-light")
     result = restorer(image, steps=5, seed=0)

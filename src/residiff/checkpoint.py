@@ -75,8 +75,18 @@ def pack(tensors: Mapping[str, Tensor], kind: str, facts: Mapping[str, str]) -> 
     """A safetensors file of `tensors` with `facts` in its header and its own hash."""
     header = {**facts, "format": "residiff", "format_version": str(FORMAT_VERSION), "kind": kind, "sha256": _NO_HASH}
     data = save_tensors({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, header)
+    data = _in_order(data)
     start = _hash_start(data)
     return data[:start] + files.sha256(data).encode() + data[start + 64 :]
+
+
+def _in_order(data: bytes) -> bytes:
+    """The file with the facts of its header in order, which safetensors shuffles: equal contents are equal bytes."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    text = json.dumps({**header, "__metadata__": dict(sorted(header["__metadata__"].items()))}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def unpack(data: bytes, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -143,6 +153,8 @@ def load_model(path: Path, *, allow_not_finite: bool = False) -> ModelFile:
     if path.is_dir():
         path = path / "model.safetensors"
     try:
+        if not path.is_file():
+            raise ModelFileError(f"cannot read model file {path}: there is no such file")
         data = path.read_bytes()
     except OSError as error:
         raise ModelFileError(f"cannot read model file {path}: {error.strerror}") from error

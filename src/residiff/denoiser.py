@@ -47,7 +47,7 @@ def index_time(level: Level, length: int) -> tuple[Tensor | float, Tensor | floa
 
 
 def coefficient_time(level: Level, length: int) -> tuple[Tensor | float, Tensor | float]:
-    """(abar_t T, bbar_t T), so that residual and noise may be removed in any order (RDDM, partial path-independence)."""
+    """(abar_t T, bbar_t T), so that residual and noise may be removed in any order (RDDM: path-independence)."""
     return level.residual * length, level.noise * length
 
 
@@ -94,9 +94,10 @@ class Denoiser(nn.Module):
     def _times(self, level: Level, x_t: Tensor) -> tuple[Tensor, ...]:
         residual, noise = self.time_input(level, len(self.schedule))
         if self.prediction.heads == 1 and isinstance(level.t, int) and level.t != level.t_noise:
-            raise ConfigError("this network is told one time only: it cannot remove residual and noise in separate orders")
+            raise ConfigError("this network is told one time only: it cannot remove residual and noise one by one")
         pair = (residual, noise)[: self.prediction.heads]
-        return tuple(torch.as_tensor(t, device=x_t.device, dtype=torch.float32).reshape(-1).expand(len(x_t)) for t in pair)
+        flat = (torch.as_tensor(t, device=x_t.device, dtype=torch.float32).reshape(-1) for t in pair)
+        return tuple(t.expand(len(x_t)) for t in flat)
 
     def loss(
         self,

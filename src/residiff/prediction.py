@@ -1,7 +1,7 @@
 r"""Predictions: what the network is asked for, and how x_0, R and eps follow from its answer.
 
-A `Prediction` knows its `target` in training and the `Estimate` that an output stands for; the estimate is the hub, so n
-predictions need n classes and no conversions among them. Every unclamped estimate satisfies
+A `Prediction` knows its `target` in training and the `Estimate` that an output stands for; the estimate is the hub, so
+n predictions need n classes and no conversions among them. Every unclamped estimate satisfies
 level.mix(x0, residual, noise) == x_t, with R = x_in - x_0:
 
 | class           | output              | x_0 from x_t = a x_0 + r R + n eps                        |
@@ -26,8 +26,8 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from residiff.errors import ConfigError
-from residiff.schedule import Level
+from residiff.errors import ConfigError, check_range
+from residiff.schedule import Coefficient, Level
 
 Outputs = tuple[Tensor, ...]
 
@@ -55,8 +55,7 @@ class Estimate:
 
     def with_noise_from(self, level: Level, x_t: Tensor) -> Estimate:
         """The estimate with eps derived again from x_t, x_0 and R (RDDM's ancestral form, where x_0 was clamped)."""
-        noise = (x_t - level.signal * self.x0 - level.residual * self.residual) / level.noise
-        return Estimate(self.x0, self.residual, noise)
+        return Estimate(self.x0, self.residual, _noise_left(level, x_t, self.x0, self.residual))
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,9 @@ class Prediction(ABC):
         """What the heads should give, one (N, C, H, W) each."""
 
     @abstractmethod
-    def estimate(self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE) -> Estimate:
+    def estimate(
+        self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE
+    ) -> Estimate:
         """What the heads' outputs say of x_0, R and eps."""
 
 
@@ -80,9 +81,20 @@ def _unit(x: Tensor, wanted: bool) -> Tensor:
 
 def _noise_left(level: Level, x_t: Tensor, x0: Tensor, residual: Tensor) -> Tensor:
     """The eps that completes x_t; zero where the level holds no noise."""
-    if isinstance(level.noise, float) and level.noise == 0:
-        return torch.zeros_like(x_t)
-    return (x_t - level.signal * x0 - level.residual * residual) / level.noise
+    scale = torch.as_tensor(level.noise, dtype=x_t.dtype, device=x_t.device)
+    left = (x_t - level.signal * x0 - level.residual * residual) / torch.where(scale == 0, 1, scale)
+    return torch.where(scale == 0, 0, left)
+
+
+def _divisor(share: Coefficient, x_t: Tensor, guard: float | None, refusal: str) -> Tensor:
+    """`share` to divide by; where it has vanished `guard` stands for it, and without one `refusal` is raised."""
+    divisor = torch.as_tensor(share, dtype=x_t.dtype, device=x_t.device)
+    gone = divisor.abs() < 1e-7
+    if not gone.any():
+        return divisor
+    if guard is None:
+        raise ConfigError(refusal)
+    return torch.where(gone, guard, divisor)
 
 
 @final
@@ -97,12 +109,13 @@ class ResidualNoise(Prediction):
         """(R, eps)."""
         return x_in - x0, noise
 
-    def estimate(self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE) -> Estimate:
+    def estimate(
+        self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE
+    ) -> Estimate:
         """x_0 is what x_t holds beside the two; x_in is not needed."""
         residual, noise = _unit(outputs[0], clamp is Clamp.RESIDUAL), outputs[1]
-        if isinstance(level.signal, float) and level.signal == 0:
-            raise ConfigError("x_0 cannot be found from R and eps at a level without signal; predict the residual or x_0")
-        x0 = (x_t - level.residual * residual - level.noise * noise) / level.signal
+        signal = _divisor(level.signal, x_t, None, "R and eps say nothing of x_0 where x_t holds none: predict x_0")
+        x0 = (x_t - level.residual * residual - level.noise * noise) / signal
         return Estimate(_unit(x0, clamp is not Clamp.NONE), residual, noise)
 
 
@@ -117,7 +130,9 @@ class Residual(Prediction):
         """(R,)."""
         return (x_in - x0,)
 
-    def estimate(self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE) -> Estimate:
+    def estimate(
+        self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE
+    ) -> Estimate:
         """x_0 = x_in - R."""
         residual = _unit(outputs[0], clamp is Clamp.RESIDUAL)
         x0 = x_in - residual
@@ -140,11 +155,17 @@ class Noise(Prediction):
     kind: Literal["noise"] = "noise"
     guard: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.guard is not None:
+            check_range("guard", self.guard, 1e-12, 1)
+
     def target(self, level: Level, x0: Tensor, x_in: Tensor, noise: Tensor) -> Outputs:
         """(eps,)."""
         return (noise,)
 
-    def estimate(self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE) -> Estimate:
+    def estimate(
+        self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE
+    ) -> Estimate:
         """x_0 = (x_t - r x_in - n eps) / (a - r).
 
         Raises
@@ -153,12 +174,8 @@ class Noise(Prediction):
             If x_0 has vanished from x_t (a = r) and there is no guard.
         """
         noise = outputs[0]
-        share = torch.as_tensor(level.signal - level.residual, dtype=x_t.dtype, device=x_t.device)
-        gone = share.abs() < 1e-7
-        if gone.any():
-            if self.guard is None:
-                raise ConfigError("noise says nothing of x_0 where x_0 has vanished from x_t: predict the residual, or set guard")
-            share = torch.where(gone, self.guard, share)
+        refusal = "noise says nothing of x_0 where x_0 has vanished from x_t: predict the residual, or set guard"
+        share = _divisor(level.signal - level.residual, x_t, self.guard, refusal)
         x0 = _unit((x_t - level.residual * x_in - level.noise * noise) / share, clamp is not Clamp.NONE)
         return Estimate(x0, _unit(x_in - x0, clamp is Clamp.RESIDUAL), noise)
 
@@ -174,7 +191,9 @@ class X0(Prediction):
         """(x_0,)."""
         return (x0,)
 
-    def estimate(self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE) -> Estimate:
+    def estimate(
+        self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE
+    ) -> Estimate:
         """R = x_in - x_0."""
         x0 = _unit(outputs[0], clamp is not Clamp.NONE)
         residual = _unit(x_in - x0, clamp is Clamp.RESIDUAL)
@@ -192,11 +211,21 @@ class ResNoise(Prediction):
         """(eps + k R,)."""
         return (noise + level.resnoise * (x_in - x0),)
 
-    def estimate(self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE) -> Estimate:
-        """x_0 by the 2 x 2 solve of x_t and y; never singular for Resfusion (determinant 0.36 to 1)."""
+    def estimate(
+        self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE
+    ) -> Estimate:
+        """x_0 by the 2 x 2 solve of x_t and y; never singular for Resfusion (determinant 0.36 to 1).
+
+        Raises
+        ------
+        ConfigError
+            If it is singular: at the start of a schedule without noise.
+        """
         weight = level.noise * level.resnoise
+        refusal = "resnoise says nothing of x_0 at a level without noise: predict the residual or x_0"
+        determinant = _divisor(level.signal - level.residual + weight, x_t, None, refusal)
         known = x_t - level.noise * outputs[0] - (level.residual - weight) * x_in
-        x0 = _unit(known / (level.signal - level.residual + weight), clamp is not Clamp.NONE)
+        x0 = _unit(known / determinant, clamp is not Clamp.NONE)
         residual = _unit(x_in - x0, clamp is Clamp.RESIDUAL)
         return Estimate(x0, residual, _noise_left(level, x_t, x0, residual))
 

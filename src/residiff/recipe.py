@@ -211,6 +211,7 @@ def override(recipe: Recipe, settings: list[str]) -> Recipe:
 def _value(text: str) -> Any:
     """`text` as TOML; a bare word is a string."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        tables = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
+    return tables["value"] if len(tables) == 1 else text

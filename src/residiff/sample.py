@@ -1,13 +1,14 @@
 r"""Samplers: generators that walk from the degraded image to the clean one.
 
 Every sampler yields a `State` (level, x_t, estimate) for each level, the start first and the clean level last, and
-nothing else happens in it: progress, preview, cancel and trajectory are the caller's loop. The step, in difference form so
-that estimates which do not add up to x_t (clamped ones) behave as published too:
+nothing else happens in it: progress, preview, cancel and trajectory are the caller's loop. The step, in difference form
+so that estimates which do not add up to x_t (clamped ones) behave as published too:
 
     x_s = x_t + (a_s - a_t) x_0 + (r_s - r_t) R + (sqrt(n_s^2 - v) - n_t) eps + sqrt(v) z,      z ~ N(0, I)
 
-with v from `injected_variance`; at the clean level x = x_0. eta = 0 is deterministic (both of RDDM's DDIM forms), eta = 1
-ancestral (RDDM's posterior, Resfusion eq. 13). eta scales the variance, where diffusers' scales the standard deviation.
+with v from `injected_variance`; at the clean level x = x_0. eta = 0 is deterministic (both of RDDM's DDIM forms),
+eta = 1 ancestral (RDDM's posterior, Resfusion eq. 13). eta scales the variance, where diffusers' scales the standard
+deviation.
 
 `multistep` is of second order: with lam = (a - r) / n the state y = x / n obeys dy = x_0 dlam + x_in d(r / n), exact in
 x_in, and x_0 is extrapolated linearly in ln lam from the step before; no extra network call.
@@ -51,7 +52,9 @@ def seeded_noise(seed: int, shape: Sequence[int], device: torch.device | str = "
     return lambda: torch.randn(tuple(shape[1:]), generator=generator).expand(tuple(shape)).to(device)
 
 
-def step(x_t: Tensor, estimate: Estimate, t: Level, s: Level, eta: float = 0.0, noise: NoiseSource | None = None) -> Tensor:
+def step(
+    x_t: Tensor, estimate: Estimate, t: Level, s: Level, eta: float = 0.0, noise: NoiseSource | None = None
+) -> Tensor:
     """The general step from level `t` to level `s`; `noise` is drawn from once if eta calls for fresh noise."""
     if s is Level.clean:
         return estimate.x0
@@ -96,7 +99,7 @@ def general(
 def multistep(
     denoiser: Estimator, x: Tensor, x_in: Tensor, levels: Sequence[Level], condition: Tensor | None = None
 ) -> Iterator[State]:
-    """Walk `levels` deterministically with second order; of first order from where x_0 has vanished, and into the end."""
+    """Walk `levels` deterministically, of second order but where x_0 has vanished and into the end (first order)."""
     before: tuple[float, Tensor] | None = None
     for t, s in pairwise(levels):
         estimate = denoiser(x, t, x_in, condition)
@@ -106,31 +109,39 @@ def multistep(
             x = step(x, estimate, t, s)
         else:
             x = _multistep(x, x_in, estimate.x0, before, t, s)
-        before = (math.log(lam), estimate.x0) if 0 < lam < math.inf else None
+        before = (lam, estimate.x0) if 0 < lam < math.inf else None
     yield State(levels[-1], x, estimate)
 
 
 def _signal_to_noise(level: Level) -> float:
-    """lam = (a - r) / n; zero where x_0 has vanished to rounding."""
-    share = float(level.signal) - float(level.residual)
+    """(a - r) / n, called lam above; zero where x_0 has vanished to rounding."""
+    share = _share(level)
     if share < 1e-9:
         return 0.0
     return share / float(level.noise) if level.noise else math.inf
 
 
+def _share(level: Level) -> float:
+    return float(level.signal) - float(level.residual)
+
+
 def _multistep(x: Tensor, x_in: Tensor, x0: Tensor, before: tuple[float, Tensor] | None, t: Level, s: Level) -> Tensor:
+    # Every weight is a product with n_s: lam itself may be too large for the tensors' type near the clean end.
+    ratio = float(s.noise) / float(t.noise)
+    drift = _share(s) - ratio * _share(t)
+    x_s = ratio * x + drift * x0 + (float(s.residual) - ratio * float(t.residual)) * x_in
+    if before is None:
+        return x_s
+    lam_before, x0_before = before
     lam_t, lam_s = _signal_to_noise(t), _signal_to_noise(s)
-    n_t, n_s = float(t.noise), float(s.noise)
-    integral = (lam_s - lam_t) * x0
-    if before is not None and lam_t > 0:
-        log_before, x0_before = before
-        slope = (x0 - x0_before) / (math.log(lam_t) - log_before)
-        integral = integral + slope * (lam_s * math.log(lam_s / lam_t) - (lam_s - lam_t))
-    return n_s / n_t * x + n_s * (integral + (s.residual / n_s - t.residual / n_t) * x_in)
+    if not lam_before * (1 + 1e-6) < lam_t < lam_s:  # two estimates as good as one: nothing to extrapolate from
+        return x_s
+    weight = (_share(s) * math.log(lam_s / lam_t) - drift) / math.log(lam_t / lam_before)
+    return x_s + weight * (x0 - x0_before)
 
 
 def residual_first(levels: Sequence[Level]) -> tuple[Level, ...]:
-    """Remove the residual at full noise, then the noise (RDDM, partial path-independence): 2 steps for each of `levels`."""
+    """Remove the residual at full noise, then the noise (RDDM: path-independence): 2 steps for each of `levels`."""
     start, ends = levels[0], levels[1:]
     down = [mixed(level, start) for level in ends]
     return (start, *down, *(mixed(ends[-1], level) for level in ends[:-1]), Level.clean)

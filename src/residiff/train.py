@@ -12,7 +12,7 @@ import io
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 STATE = "state.safetensors"
 MODEL = "model.safetensors"
 METRICS = "metrics.csv"
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ class Run:
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.parameters, settings.clip)
         if not torch.isfinite(loss) or not torch.isfinite(norm):
-            raise DivergedError(f"loss {loss.item()} and gradient {norm.item()} at step {self.step + 1}; lower training.learning_rate")
+            where = f"loss {loss.item()} and gradient {norm.item()} at step {self.step + 1}"
+            raise DivergedError(f"{where}; lower training.learning_rate")
         self.optimiser.step()
         self.step += 1
         self._follow(min(settings.ema, (1 + self.step) / (10 + self.step)))
@@ -146,7 +148,8 @@ class Run:
 
     def save(self) -> None:
         """Write the averaged model, the log, and last the state to continue from, each atomically."""
-        card = {"data": self.recipe.data.degrade.name, "steps": self.step, "images": self.step * self.recipe.training.batch}
+        images = self.step * self.recipe.training.batch
+        card = {"data": self.recipe.data.degrade.name, "iterations": self.step, "images": images}
         save_model(self.folder / MODEL, ModelFile(self.recipe, self.average, card))
         files.write_bytes(self.folder / METRICS, _csv(self.rows))
         save_state(self.folder / STATE, TrainingState(self.recipe, self.step, self._tensors()))
@@ -170,25 +173,58 @@ class Run:
         if state.recipe != self.recipe:
             raise CheckpointError(f"{self.folder} was trained by another recipe; take that one, or another folder")
         try:
-            self._continue_from(state)
-            self.rows = [row for row in _read_csv(self.folder / METRICS) if row.step <= state.step]
-        except (OSError, LookupError, TypeError, ValueError, RuntimeError, csv.Error, ModelFileError) as error:
+            rows = [row for row in _read_csv(self.folder / METRICS) if row.step <= state.step]
+            if [row.step for row in rows] != list(range(1, state.step + 1)):
+                raise CheckpointError(f"{METRICS} does not hold each step once")
+            self._continue_from(state.tensors)
+        except (OSError, LookupError, TypeError, ValueError, csv.Error, ModelFileError) as error:
             raise CheckpointError(f"cannot continue from {self.folder}: {error}") from error
-        self.step = state.step
+        self.step, self.rows = state.step, rows
 
-    def _continue_from(self, state: TrainingState) -> None:
-        groups: dict[str, dict[str, Tensor]] = {"average": {}, "weights": {}, "optimiser": {}}
-        for name, value in state.tensors.items():
-            group, _, rest = name.partition(".")
-            groups[group][rest] = value
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in groups["optimiser"].items():
-            index, _, key = name.partition(".")
-            moments.setdefault(int(index), {})[key] = value
-        check_keys(self.average, groups["average"])
-        self.denoiser.backbone.load_state_dict(groups["weights"])
-        self.average = {key: value.to(self.device) for key, value in groups["average"].items()}
+    def _continue_from(self, tensors: Mapping[str, Tensor]) -> None:
+        like = {f"{group}.{key}": value for group in ("average", "weights") for key, value in self.average.items()}
+        for index, parameter in enumerate(self.parameters):
+            like |= {f"optimiser.{index}.{key}": torch.empty(()) if key == "step" else parameter for key in MOMENTS}
+        check_keys(like, tensors)
+        self.denoiser.backbone.load_state_dict({key: tensors[f"weights.{key}"] for key in self.average})
+        self.average = {key: tensors[f"average.{key}"].to(self.device) for key in self.average}
+        numbers = range(len(self.parameters))
+        moments = {index: {key: tensors[f"optimiser.{index}.{key}"] for key in MOMENTS} for index in numbers}
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+
+
+def pairs_for(recipe: Recipe, folder: Path | None) -> Pairs:
+    """The training pairs of a folder, or procedural ones where none is given."""
+    if folder is None:
+        return SyntheticPairs(recipe.data, recipe.training.seed)
+    return PairedFolder(folder, recipe.data, recipe.training.seed, mask=recipe.network.mask)
+
+
+@contextlib.contextmanager
+def open_run(recipe: Recipe, folder: Path, device: str = "cpu", *, resume: bool = False) -> Iterator[Run]:
+    """A run that holds `folder` for itself; with `resume` it continues, or says why it begins anew.
+
+    Raises
+    ------
+    LockedError
+        If another process trains in the folder.
+    CheckpointError
+        If the state in the folder is whole, but belongs to another recipe or does not fit its log.
+    """
+    with files.lock(folder):
+        run = Run(recipe, folder, device)
+        if resume:
+            _continue_or_begin(run)
+        yield run
+
+
+def _continue_or_begin(run: Run) -> None:
+    try:
+        load_state(run.folder / STATE)
+    except CheckpointError as error:
+        logger.warning("%s; starting from the beginning", error)
+    else:
+        run.resume()
 
 
 def _csv(rows: list[Progress]) -> bytes:

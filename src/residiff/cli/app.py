@@ -1,7 +1,7 @@
 """The program: its commands, its exit codes, and how errors and warnings are shown.
 
 Exit codes: 0 done; 1 a bug in residiff; 2 usage or configuration; 3 some items failed; 4 model file invalid; 5
-environment; 6 output locked; 7 training diverged; 130 and 143 interrupted.
+environment; 6 output locked; 7 training diverged; 130 and 143 interrupted; 141 the reader of stdout has gone.
 """
 
 from __future__ import annotations
@@ -62,14 +62,12 @@ def main() -> NoReturn:
     warnings.showwarning = _show_warning
     logging.getLogger("residiff").addHandler(_Lines())
     try:
-        app(_common_first(sys.argv[1:]))
+        app(_common_first(sys.argv[1:]), prog_name="residiff")
     except ResidiffError as error:
         errors.print(f"error: {error}", style="red", markup=False)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(141)
     except Exception as error:
         errors.print(f"error: {type(error).__name__}: {error}", style="red", markup=False)
         errors.print("This is a bug in residiff: please report it, with what -v shows and `residiff env`.")

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-out = Console(highlight=False)
+
+class _Output(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        """End as other programs do whose reader has had enough; rich, and typer after it, would say 1, our bug."""
+        try:
+            super().on_broken_pipe()
+        finally:
+            sys.exit(141)
+
+
+out = _Output(highlight=False)
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -21,13 +33,28 @@ def note(text: str) -> None:
 
 def progress() -> Progress:
     """A progress bar on stderr; nothing where stderr is no terminal or the user wants quiet."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=notes, disable=not (_talks() and notes.is_terminal))
 
 
 def show_json(data: object) -> None:
     """Print `data` as JSON on stdout."""
     out.out(json.dumps(data, indent=2, default=str))
+
+
+def show_bytes(data: bytes) -> None:
+    """Write `data` to stdout as it is."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        out.on_broken_pipe()
 
 
 def show_table(rows: list[dict[str, object]], title: str = "") -> None:

@@ -9,7 +9,9 @@ import typer
 
 from residiff.cli.console import note, progress, show_json, show_table
 
-app = typer.Typer(no_args_is_help=True, help="Training data that need no download.", epilog="Example: residiff data list")
+app = typer.Typer(
+    no_args_is_help=True, help="Training data that need no download.", epilog="Example: residiff data list"
+)
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=LOW[,HIGH]", help="A parameter's range.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")]
 Kind = Annotated[str, typer.Option("--kind", "-k", help="A degradation; see `residiff data list`.")]

@@ -9,7 +9,9 @@ import typer
 
 from residiff.cli.console import out, show_json, show_table
 
-app = typer.Typer(no_args_is_help=True, help="The models that are here.", epilog="Example: residiff models info denoise")
+app = typer.Typer(
+    no_args_is_help=True, help="The models that are here.", epilog="Example: residiff models info denoise"
+)
 Json = Annotated[bool, typer.Option("--json", help="For a program to read.")]
 
 
@@ -22,7 +24,12 @@ def list_(json: Json = False) -> None:
     if json:
         show_json(rows)
     else:
-        show_table([{key: row[key] for key in ("name", "task", "steps", "needs_mask", "parameters", "summary")} for row in rows])
+        show_table(
+            [
+                {key: row[key] for key in ("name", "task", "steps", "needs_mask", "parameters", "summary")}
+                for row in rows
+            ]
+        )
 
 
 @app.command("info", epilog="Example: residiff models info low-light")
@@ -42,4 +49,4 @@ def info(
         return
     card = facts.pop("card")
     show_table([{"what": key.replace("_", " "), "value": value} for key, value in {**facts, **card}.items()])
-    out.print(held.recipe.toml(), markup=False)
+    out.out(held.recipe.toml())

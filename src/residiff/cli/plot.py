@@ -9,7 +9,11 @@ import typer
 
 from residiff.cli.console import note
 
-app = typer.Typer(no_args_is_help=True, help="Pictures of what goes on inside.", epilog="Example: residiff plot schedule -r denoise -o s.svg")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Pictures of what goes on inside.",
+    epilog="Example: residiff plot schedule -r denoise -o s.svg",
+)
 
 
 @app.callback()

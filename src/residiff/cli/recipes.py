@@ -9,7 +9,9 @@ import typer
 
 from residiff.cli.console import note, out, show_json, show_table
 
-app = typer.Typer(no_args_is_help=True, help="Recipes: experiments as data.", epilog="Example: residiff recipes show tiny")
+app = typer.Typer(
+    no_args_is_help=True, help="Recipes: experiments as data.", epilog="Example: residiff recipes show tiny"
+)
 Json = Annotated[bool, typer.Option("--json", help="For a program to read.")]
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from residiff.cli.console import note, progress
+from residiff.cli.console import note, progress, show_bytes
 
 if TYPE_CHECKING:
-    from residiff.restore import Job, Options, Restorer
+    from residiff.restore import Job, Options, Outcome, Restorer
 
 EXAMPLE = "Example: residiff restore photos/ -o restored/ -m low-light --recursive"
 
@@ -37,42 +38,60 @@ def restore(
     from residiff.restore import Options, load, plan
 
     options = Options.checked(steps, seed, strength, format, quality, bit_depth, suffix, max_pixels)
-    if "-" in sources:
-        return _pipe(sources, output, mask, load(model, device), options)
+    if "-" in (*sources, output):
+        source = _piped(sources, output)
+        return _pipe(source, output, mask, load(model, device), options)
     jobs = plan([Path(source) for source in sources], Path(output), options, mask, recursive=recursive)
     _run(jobs, load(model, device), options, Path(output), resume)
 
 
 def _run(jobs: list[Job], restorer: Restorer, options: Options, output: Path, resume: bool) -> None:
+    from residiff.files import lock
     from residiff.restore import restore_all, write_failures
 
-    failed = []
-    with progress() as bar:
-        task = bar.add_task("restoring", total=len(jobs))
-        for outcome in restore_all(jobs, restorer, options, resume=resume):
-            bar.advance(task)
-            if outcome.error is not None:
-                failed.append(outcome)
-                note(f"failed: {outcome.error}")
+    is_folder = jobs[0].target != output
+    failed: list[Outcome] = []
+    with lock(output) if is_folder else nullcontext():
+        try:
+            with progress() as bar:
+                task = bar.add_task("restoring", total=len(jobs))
+                for outcome in restore_all(jobs, restorer, options, resume=resume):
+                    bar.advance(task)
+                    if outcome.error is not None:
+                        failed.append(outcome)
+                        note(f"failed: {outcome.error}")
+        finally:
+            if failed or is_folder:
+                write_failures((output if is_folder else output.parent) / "failures.jsonl", failed)
     note(f"{len(jobs) - len(failed)} restored, {len(failed)} failed")
     if failed:
-        folder = output if output.is_dir() else output.parent
-        write_failures(folder / "failures.jsonl", failed)
         raise typer.Exit(3)
 
 
-def _pipe(sources: list[str], output: str, mask: Path | None, restorer: Restorer, options: Options) -> None:
+def _piped(sources: list[str], output: str) -> Path | None:
+    """The file to read, None for stdin; `ConfigError` unless there is one picture on each side."""
+    from residiff.errors import ConfigError
+    from residiff.restore.batch import WRITABLE
+
+    if output != "-" and Path(output).suffix.lower() not in WRITABLE:
+        raise ConfigError(f"cannot write stdin to {output!r}; name a picture ending in {', '.join(sorted(WRITABLE))}")
+    if sources == ["-"]:
+        return None
+    if len(sources) > 1 or not Path(sources[0]).is_file():
+        raise ConfigError("a pipe takes one picture: give - for stdin, or one file that exists")
+    return Path(sources[0])
+
+
+def _pipe(source: Path | None, output: str, mask: Path | None, restorer: Restorer, options: Options) -> None:
     from residiff.data import images
     from residiff.data.images import Format
-    from residiff.errors import ConfigError
 
-    if len(sources) > 1:
-        raise ConfigError("stdin stands alone: give - or files, not both")
-    matte = None if mask is None else images.read(mask)
-    picture = images.read(sys.stdin.buffer.read(), max_pixels=options.max_pixels)
+    restorer.check(steps=options.steps, seed=options.seed, masked=mask is not None)
+    matte = None if mask is None else images.read(mask, max_pixels=options.max_pixels)
+    picture = images.read(source or sys.stdin.buffer.read(), max_pixels=options.max_pixels)
     result = restorer.restore(picture, matte, steps=options.steps, seed=options.seed, strength=options.strength)
     if output == "-":
-        data = images.encode(result, options.format or Format.PNG, quality=options.quality, bit_depth=options.bit_depth)
-        sys.stdout.buffer.write(data)
+        chosen = options.format or Format.PNG
+        show_bytes(images.encode(result, chosen, quality=options.quality, bit_depth=options.bit_depth))
     else:
         images.write(Path(output), result, format=options.format, quality=options.quality, bit_depth=options.bit_depth)

@@ -24,12 +24,14 @@ def train(
     """Train a model by a recipe, from procedural pictures or a folder of pairs."""
     from residiff import recipe as recipes
     from residiff import train as training
+    from residiff.restore import pick_device
 
     chosen = recipes.override(recipes.read(recipe), set_ or [])
-    with training.open_run(chosen, output, device, resume=resume) as run:
+    pairs, place = training.pairs_for(chosen, data), str(pick_device(device))
+    with training.open_run(chosen, output, place, resume=resume) as run:
         note(f"{chosen.name}: step {run.step} of {chosen.training.iterations}")
         with progress() as bar:
             task = bar.add_task("training", total=chosen.training.iterations, completed=run.step)
-            for state in run.train(training.pairs_for(chosen, data), workers):
+            for state in run.train(pairs, workers):
                 bar.update(task, completed=state.step, description=f"loss {state.loss:.4f}")
     note(f"wrote {output / training.MODEL}")

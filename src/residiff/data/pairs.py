@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -101,19 +99,23 @@ class SyntheticPairs:
     def __init__(self, data: DataSettings, seed: int) -> None:
         self.data = data
         self.seed = seed
-        self.picture: Callable[[int], Tensor] = lru_cache(maxsize=data.window)(self._draw_picture)
+        self.pictures: dict[int, Tensor] = {}
 
     def __reduce__(self) -> tuple[type[SyntheticPairs], tuple[DataSettings, int]]:
         """To a loader's worker that is not a fork, what it is made of; the cache stays behind."""
         return SyntheticPairs, (self.data, self.seed)
 
-    def _draw_picture(self, index: int) -> Tensor:
-        return clean_image(index, self.data.picture, self.seed)
+    def _picture(self, index: int, live: range) -> Tensor:
+        if index not in self.pictures:
+            self.pictures = {key: value for key, value in self.pictures.items() if key in live}
+            self.pictures[index] = clean_image(index, self.data.picture, self.seed)
+        return self.pictures[index]
 
     def __call__(self, index: int) -> Pair:
         """The pair, (3, crop, crop)."""
         source, data = generator(self.seed, 1, index), self.data
-        picture = self.picture(index // data.reuse + _draw(data.window, source))
+        first = index // data.reuse
+        picture = self._picture(first + _draw(data.window, source), range(first, first + data.window))
         room = data.picture - data.crop + 1
         top, left = _draw(room, source), _draw(room, source)
         clean = _turned(picture[:, top : top + data.crop, left : left + data.crop], _draw(8, source)).contiguous()

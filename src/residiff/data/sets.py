@@ -70,8 +70,8 @@ def degrade_folder(
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"{source} holds {twice!r} twice, in two formats; rename one")
-    if output.resolve() == source.resolve():
-        raise ConfigError(f"{output} is the folder of the clean pictures; write to another")
+    if source.resolve() in {(output / part).resolve() for part in ("", "clean", "degraded", "mask")}:
+        raise ConfigError(f"{output} would be written over the clean pictures in {source}; choose another folder")
     for index, path in enumerate(paths):
         clean = images.read(path)
         _write_pair(output, path.stem, ".png", clean, _degraded(clean, chosen, seed, index))

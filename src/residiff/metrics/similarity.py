@@ -71,7 +71,8 @@ def ssim(a: Tensor, b: Tensor) -> float:
 
 def _check(a: Tensor, b: Tensor) -> None:
     if a.shape != b.shape or a.ndim != 3 or a.numel() == 0:
-        raise ConfigError(f"the images have shapes {tuple(a.shape)} and {tuple(b.shape)}; give two of one shape (C, H, W)")
+        shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
+        raise ConfigError(f"the images have shapes {shapes}; give two of one shape (C, H, W)")
     if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
         raise ConfigError("an image holds values that are not finite (NaN, infinity); find their cause")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from residiff.errors import ModelFileError, ResourceError
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")  # ./model and ../model are paths
 
 
 def bundled() -> dict[str, Path]:
@@ -39,8 +39,8 @@ def find(source: str | Path) -> Path:
     if path.suffix == "" and HUB_ID.fullmatch(str(source)):
         return _download(str(source))
     near = difflib.get_close_matches(str(source), names, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"bundled are {', '.join(names)}; or give a file, a folder or a hub id"
-    raise ModelFileError(f"no model {str(source)!r}; {hint}")
+    others = f"bundled are {', '.join(names) or 'none'}; or give a file, a folder or a hub id"
+    raise ModelFileError(f"no model {str(source)!r}; {f'did you mean {near[0]!r}?' if near else others}")
 
 
 def _download(repository: str) -> Path:

@@ -1,6 +1,19 @@
 """The product: pictures of any size and depth in, the same kind of picture out; single ones, and folders of them."""
 
-from residiff.restore.batch import Job, Options, Outcome, plan, restore_all, write_failures
-from residiff.restore.restorer import Descriptor, Restorer, descriptors, load
+from residiff.restore.batch import Job, Options, Outcome, plan, restore_all, restore_file, write_failures
+from residiff.restore.restorer import Descriptor, Restorer, descriptors, load, pick_device
 
-__all__ = ["Descriptor", "Job", "Options", "Outcome", "Restorer", "descriptors", "load", "plan", "restore_all", "write_failures"]
+__all__ = [
+    "Descriptor",
+    "Job",
+    "Options",
+    "Outcome",
+    "Restorer",
+    "descriptors",
+    "load",
+    "pick_device",
+    "plan",
+    "restore_all",
+    "restore_file",
+    "write_failures",
+]

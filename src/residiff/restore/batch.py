@@ -1,8 +1,12 @@
-"""Many files: which file becomes which, refused before the first write if two would meet; one bad file stops no other."""
+"""Many files: which becomes which, refused before the first write if two would meet; one bad file stops no other."""
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import json
+import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +14,11 @@ from pathlib import Path
 from residiff.data import images
 from residiff.data.images import Format
 from residiff.data.picture import BitDepth
-from residiff.errors import ConfigError, ImageError, ResidiffError, check_range
-from residiff.files import write_bytes
-from residiff.restore.restorer import Restorer
+from residiff.errors import ConfigError, ImageError, ImageUnsupportedError, ResidiffError, check_range
+from residiff.files import environment_errors, write_bytes
+from residiff.restore.restorer import MAX_SEED, Restorer, memory_errors
 
-WRITABLE = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".bmp"}
+WRITABLE = images.READABLE_SUFFIXES - {".gif"}
 
 
 @dataclass(frozen=True)
@@ -42,18 +46,25 @@ class Options:
         suffix: str,
         max_pixels: int,
     ) -> Options:
-        """Options as a user words them; `ConfigError` or `ImageUnsupportedError` names what cannot be."""
+        """Options as a user words them; `ConfigError` names what cannot be."""
         check_range("strength", strength, 0, 1)
         check_range("quality", quality, 1, 100)
         check_range("max-pixels", max_pixels, 1, 10**12)
-        check_range("seed", seed, 0, 2**63 - 1)
+        check_range("seed", seed, 0, MAX_SEED)
         if bit_depth not in (None, 8, 16):
             raise ConfigError(f"bit-depth is {bit_depth}; allowed are 8 and 16")
         if "/" in suffix or "\\" in suffix:
             raise ConfigError(f"suffix is {suffix!r}; it is put after a name and holds no slashes")
         depth: BitDepth | None = 16 if bit_depth == 16 else 8 if bit_depth == 8 else None
-        wanted = None if format is None else images.format_of(Path(f"picture.{format.lower()}"))
-        return cls(steps, seed, strength, wanted, quality, depth, suffix, max_pixels)
+        return cls(steps, seed, strength, _format_called(format), quality, depth, suffix, max_pixels)
+
+
+def _format_called(name: str | None) -> Format | None:
+    try:
+        return None if name is None else images.format_of(Path(f"picture.{name.lower()}"))
+    except ImageUnsupportedError as error:
+        allowed = sorted(suffix[1:] for suffix in WRITABLE)
+        raise ConfigError(f"format is {name!r}; allowed are {', '.join(allowed)}") from error
 
 
 @dataclass(frozen=True)
@@ -81,26 +92,58 @@ def plan(
     Raises
     ------
     ConfigError
-        If a source is missing, no picture is found, two would be written to one place, or one over its own source.
+        If a source or mask is missing, no picture is found, `output` names one picture for several, two would be
+        written to one place, or one over a source or mask.
     """
-    alone = len(sources) == 1 and not sources[0].is_dir() and output.suffix.lower() in WRITABLE and not output.is_dir()
-    jobs = [
-        Job(path, output if alone else output / _renamed(relative, options), _mask_for(path, mask))
-        for source in sources
-        for path, relative in _expanded(source, recursive)
-    ]
-    if not jobs:
+    alone = _names_one_picture(sources, output, options)
+    found = [pair for source in sources for pair in _expanded(source, output, recursive)]
+    if not found:
         raise ConfigError(f"no pictures found in {', '.join(map(str, sources))}; look at the path, or add --recursive")
+    masks = _masks_for([relative for _, relative in found], mask, recursive)
+    jobs = [
+        Job(path, output if alone else output / _renamed(relative, options), matte)
+        for (path, relative), matte in zip(found, masks, strict=True)
+    ]
     _refuse_collisions(jobs)
     return jobs
 
 
-def _expanded(source: Path, recursive: bool) -> list[tuple[Path, Path]]:
-    if source.is_dir():
-        return [(path, path.relative_to(source)) for path in images.list_images(source, recursive)]
+def _names_one_picture(sources: Sequence[Path], output: Path, options: Options) -> bool:
+    """Whether `output` is the name of a picture, not of a folder; `ConfigError` where it cannot be what it seems."""
+    suffix = output.suffix.lower()
+    if output.is_dir() or (suffix not in images.READABLE_SUFFIXES and not output.exists()):
+        return False
+    if suffix not in WRITABLE:
+        raise ConfigError(f"cannot write {output}: name a folder, or a picture ending in {', '.join(sorted(WRITABLE))}")
+    if len(sources) > 1 or sources[0].is_dir():
+        raise ConfigError(f"{output} is the name of one picture, but there are more; give a folder")
+    if options.suffix or options.format not in (None, images.format_of(output)):
+        raise ConfigError(f"{output} says name and format; leave out --suffix and --format, or give a folder")
+    return True
+
+
+def _expanded(source: Path, output: Path, recursive: bool) -> list[tuple[Path, Path]]:
+    """Each picture of `source` and its path inside; what lies in the folder `output` was made by an earlier run."""
     if not source.exists():
-        raise ConfigError(f"{source} does not exist; look at the path")
-    return [(source, Path(source.name))]
+        raise ConfigError(f"{source} does not exist; {_nearest(source)}")
+    if not source.is_dir():
+        return [(source, Path(source.name))]
+    paths, made = images.list_images(source, recursive), _real(output)
+    if _real(source) in made.parents:
+        paths = [path for path in paths if made not in _real(path).parents]
+    return [(path, path.relative_to(source)) for path in paths]
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve fails on links in a circle
+
+
+def _nearest(path: Path) -> str:
+    names: list[str] = []
+    with contextlib.suppress(OSError):
+        names = [entry.name for entry in path.parent.iterdir()]
+    near = difflib.get_close_matches(path.name, names, 1)
+    return f"did you mean {path.with_name(near[0])}?" if near else "look at the path"
 
 
 def _renamed(relative: Path, options: Options) -> Path:
@@ -110,36 +153,55 @@ def _renamed(relative: Path, options: Options) -> Path:
     return relative.with_name(relative.stem + options.suffix + suffix)
 
 
-def _mask_for(source: Path, mask: Path | None) -> Path | None:
-    """`mask` itself, or the file of the folder `mask` with the stem of `source`."""
-    if mask is None or not mask.is_dir():
-        return mask
-    found = [path for path in images.list_images(mask) if path.stem == source.stem]
-    if len(found) != 1:
-        raise ConfigError(f"{mask} holds {len(found)} masks for {source.name}; one file called {source.stem} is needed")
-    return found[0]
+def _masks_for(names: Sequence[Path], mask: Path | None, recursive: bool) -> list[Path | None]:
+    """For each picture `mask` itself, or that file of the folder `mask` which has its place and name, any suffix."""
+    if mask is None or mask.is_file():
+        return [mask] * len(names)
+    if not mask.is_dir():
+        raise ConfigError(f"the mask {mask} does not exist; {_nearest(mask)}")
+    found: dict[Path, list[Path]] = {}
+    for path in images.list_images(mask, recursive):
+        found.setdefault(path.relative_to(mask).with_suffix(""), []).append(path)
+    for name in names:
+        count = len(found.get(name.with_suffix(""), []))
+        if count != 1:
+            raise ConfigError(f"{mask} holds {count} masks for {name}; one called {name.with_suffix('')} is needed")
+    return [found[name.with_suffix("")][0] for name in names]
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    sources = {job.source.resolve() for job in jobs}
+    read = {_real(path) for job in jobs for path in (job.source, job.mask) if path is not None}
     taken: dict[str, Path] = {}
     for job in jobs:
-        place = str(job.target.resolve())
-        if job.target.resolve() in sources:
-            raise ConfigError(f"{job.target} would be written over its own source; choose another output, or --suffix")
-        if place.lower() in taken:
-            first = taken[place.lower()]
-            raise ConfigError(f"{first} and {job.source} would both become {job.target}; choose --format, or rename one")
-        taken[place.lower()] = job.source
+        place = _real(job.target)
+        if place in read:
+            raise ConfigError(
+                f"{job.target} would be written over a picture to read; choose another output or --suffix"
+            )
+        key = unicodedata.normalize("NFC", str(place)).casefold()  # some file systems see no difference
+        if key in taken:
+            raise ConfigError(f"{taken[key]} and {job.source} would both become {job.target}; rename one")
+        taken[key] = job.source
 
 
-def restore_all(jobs: Sequence[Job], restorer: Restorer, options: Options, *, resume: bool = False) -> Iterator[Outcome]:
+def restore_all(
+    jobs: Sequence[Job], restorer: Restorer, options: Options, *, resume: bool = False
+) -> Iterator[Outcome]:
     """Do the jobs one after the other, yielding each outcome; with `resume` a target that exists is taken as done.
 
     Targets are written atomically, so that one that exists is whole. Errors of one picture end that picture alone.
+
+    Raises
+    ------
+    ConfigError
+        Before the first picture, if the model cannot run so; or if a picture and its mask, being alone, do not fit.
+    ResourceError
+        If the disk is full, the place may not be written to, or memory runs out.
     """
+    for job in jobs[:1]:
+        restorer.check(steps=options.steps, seed=options.seed, masked=job.mask is not None)
     for job in jobs:
-        if resume and job.target.exists():
+        if resume and job.target.is_file():
             yield Outcome(job)
             continue
         try:
@@ -155,19 +217,22 @@ def restore_all(jobs: Sequence[Job], restorer: Restorer, options: Options, *, re
 
 def restore_file(job: Job, restorer: Restorer, options: Options) -> None:
     """Read, restore and write one picture."""
-    mask = None if job.mask is None else images.read(job.mask, max_pixels=options.max_pixels)
-    picture = images.read(job.source, max_pixels=options.max_pixels)
-    result = restorer.restore(picture, mask, steps=options.steps, seed=options.seed, strength=options.strength)
-    images.write(
-        job.target, result, format=options.format, quality=options.quality, bit_depth=options.bit_depth
-    )
+    with memory_errors():
+        mask = None if job.mask is None else images.read(job.mask, max_pixels=options.max_pixels)
+        picture = images.read(job.source, max_pixels=options.max_pixels)
+        result = restorer.restore(picture, mask, steps=options.steps, seed=options.seed, strength=options.strength)
+        images.write(job.target, result, format=options.format, quality=options.quality, bit_depth=options.bit_depth)
 
 
 def write_failures(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write the failed jobs to `path`, a JSON object a line."""
+    """Write the failed jobs to `path`, a JSON object a line; where none failed, an earlier run's list is removed."""
     rows = [
         {"source": str(outcome.job.source), "error": type(outcome.error).__name__, "message": str(outcome.error)}
         for outcome in outcomes
         if outcome.error is not None
     ]
-    write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    if rows:
+        write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    else:
+        with environment_errors(path):
+            path.unlink(missing_ok=True)

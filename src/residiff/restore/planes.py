@@ -24,7 +24,7 @@ def _mirrored(size: int, wanted: int) -> Tensor:
 
 
 def fill_hidden(pixels: Tensor, alpha: Tensor) -> Tensor:
-    """`pixels` (C, H, W) with the colours under alpha = 0, which nobody sees, taken from the visible ones around them."""
+    """`pixels` (C, H, W) with the colours under alpha = 0, which nobody sees, taken from the visible ones around."""
     seen = (alpha > 0).to(pixels.dtype)
     return pixels if bool(seen.all()) else _fill((pixels * seen)[None], seen[None])[0]
 

@@ -1,7 +1,9 @@
-"""`Restorer`: one model, ready to restore pictures. The command line, Python and every server call this and nothing else."""
+"""`Restorer`: one model, ready to restore pictures. The command line, Python and every server call this alone."""
 
 from __future__ import annotations
 
+import contextlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +21,7 @@ from residiff.checkpoint import Card, ModelFile, load_model
 from residiff.data.images import from_pil, to_pil
 from residiff.data.picture import Picture, from_array, to_array
 from residiff.denoiser import from_model, to_model
-from residiff.errors import ConfigError, ResourceError, check_range
+from residiff.errors import ConfigError, ModelFileError, ResourceError, check_range
 from residiff.prediction import Estimate
 from residiff.restore.planes import fill_hidden, pad_to_multiple
 from residiff.sample import Sampler, State, general, multistep, seeded_noise
@@ -27,6 +29,9 @@ from residiff.schedule import GRIDS, Level
 
 Array = npt.NDArray[np.generic]
 AnyImage = TypeVar("AnyImage", Image.Image, Array, Tensor)
+
+DEVICES = ("cpu", "cuda", "mps", "xpu")
+MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -105,51 +110,73 @@ class Restorer:
             If an argument is out of range, the mask is missing, or its size differs.
         ResourceError
             If the picture does not fit into memory.
+        ModelFileError
+            If the result is not finite.
         """
-        given = _to_picture(image)
-        result = self.restore(given, None if mask is None else _to_picture(mask), steps=steps, seed=seed, strength=strength)
-        return _like(image, result)
+        matte = None if mask is None else _to_picture(mask)
+        return _like(image, self.restore(_to_picture(image), matte, steps=steps, seed=seed, strength=strength))
 
     def restore(
-        self, picture: Picture, mask: Picture | None = None, *, steps: int | None = None, seed: int = 0, strength: float = 1.0
+        self,
+        picture: Picture,
+        mask: Picture | None = None,
+        *,
+        steps: int | None = None,
+        seed: int = 0,
+        strength: float = 1.0,
     ) -> Picture:
         """As calling the restorer, picture to picture: size, bit depth, alpha and metadata stay."""
         check_range("strength", strength, 0, 1)
-        *_, last = self.states(picture, mask, steps=steps, seed=seed)
+        with memory_errors():
+            (last,) = deque(self.states(picture, mask, steps=steps, seed=seed), maxlen=1)  # the others are let go
+            return replace(picture, pixels=self._pixels(picture, last.x[0], strength))
+
+    def _pixels(self, picture: Picture, x: Tensor, strength: float) -> Tensor:
         height, width = picture.pixels.shape[1:]
-        result = from_model(last.x[0, :, :height, :width]).cpu()
+        result = from_model(x[:, :height, :width]).cpu()
+        if not torch.isfinite(result).all():
+            name = self.descriptor.name
+            raise ModelFileError(f"model {name!r} gave values that are not finite; take another model, or more steps")
         if picture.pixels.shape[0] == 1:
             result = result.mean(0, keepdim=True)
         result = torch.lerp(picture.pixels, result, strength)
-        if picture.alpha is not None:
-            result = torch.where(picture.alpha > 0, result, picture.pixels)
-        return replace(picture, pixels=result)
+        return result if picture.alpha is None else torch.where(picture.alpha > 0, result, picture.pixels)
 
     def states(
         self, picture: Picture, mask: Picture | None = None, *, steps: int | None = None, seed: int = 0
     ) -> Iterator[State]:
-        """The sampling run behind `restore`, state by state, padded, in [-1, 1]: for progress, preview and trajectory."""
-        condition = self._condition(picture, mask)
-        sampling = self.recipe.sampling
-        levels = self.recipe.schedule.levels(self._steps(steps), GRIDS[sampling.grid])
-        return self._sampled(self._input(picture), levels, condition, seed)
+        """The sampling run behind `restore`, padded, in [-1, 1]: for progress, preview and trajectory.
 
+        Yields steps + 1 states, each computed when it is asked for; arguments are checked, as by `restore`, at once.
+        """
+        self.check(steps=steps, seed=seed, masked=mask is not None)
+        chosen = self.descriptor.steps if steps is None else steps
+        levels = self.recipe.schedule.levels(chosen, GRIDS[self.recipe.sampling.grid])
+        with memory_errors():
+            return self._sampled(self._input(picture), levels, self._condition(picture, mask), seed)
+
+    def check(self, *, steps: int | None, seed: int, masked: bool) -> None:
+        """Raise `ConfigError` unless the model can run so; `masked` says whether a mask is given."""
+        name = self.descriptor.name
+        check_range("steps", self.descriptor.steps if steps is None else steps, 1, self.descriptor.max_steps)
+        check_range("seed", seed, 0, MAX_SEED)
+        if self.descriptor.needs_mask and not masked:
+            raise ConfigError(f"model {name!r} needs a mask (white where to work); give one with --mask")
+        if masked and not self.descriptor.needs_mask:
+            raise ConfigError(f"model {name!r} takes no mask; leave it out")
+
+    @torch.inference_mode()  # as a decorator: a `with` in a generator would leave the caller in this mode at each yield
     def _sampled(self, x_in: Tensor, levels: tuple[Level, ...], condition: Tensor | None, seed: int) -> Iterator[State]:
         noise = seeded_noise(seed, x_in.shape, self.device)
         sampler: Sampler = multistep
         if self.recipe.sampling.sampler == "general":
             sampler = partial(general, eta=self.recipe.sampling.eta, noise=noise)
-        with torch.inference_mode(), _memory_errors():
+        with memory_errors():
             yield from sampler(self._estimate, self.recipe.schedule.start(x_in, noise()), x_in, levels, condition)
 
     def _estimate(self, x_t: Tensor, level: Level, x_in: Tensor, condition: Tensor | None) -> Estimate:
         estimate: Estimate = self.denoiser(x_t, level, x_in, condition)
         return estimate
-
-    def _steps(self, steps: int | None) -> int:
-        chosen = self.descriptor.steps if steps is None else steps
-        check_range("steps", chosen, 1, self.descriptor.max_steps)
-        return chosen
 
     def _input(self, picture: Picture) -> Tensor:
         pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
@@ -157,12 +184,8 @@ class Restorer:
         return to_model(padded)[None].to(self.device)
 
     def _condition(self, picture: Picture, mask: Picture | None) -> Tensor | None:
-        if not self.descriptor.needs_mask:
-            if mask is not None:
-                raise ConfigError(f"model {self.descriptor.name!r} takes no mask; leave it out")
-            return None
         if mask is None:
-            raise ConfigError(f"model {self.descriptor.name!r} needs a mask (white where to work); give one with --mask")
+            return None
         (height, width), (rows, columns) = picture.pixels.shape[1:], mask.pixels.shape[1:]
         if (height, width) != (rows, columns):
             raise ConfigError(f"the mask is {columns} x {rows}, the image {width} x {height}; make them equal")
@@ -170,16 +193,16 @@ class Restorer:
         return to_model(matte)[None].to(self.device)
 
 
-class _memory_errors:
+@contextlib.contextmanager
+def memory_errors() -> Iterator[None]:
     """Turn what the allocators raise when memory runs out into a `ResourceError`."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if full or (isinstance(error, RuntimeError) and "alloc" in str(error)):
-            raise ResourceError("the picture does not fit into memory; restore it in parts or at a smaller size") from error
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        full = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "alloc" in str(error)
+        if not full:
+            raise
+        raise ResourceError("the picture does not fit into memory; restore it in parts or at a smaller size") from error
 
 
 def pick_device(name: str) -> torch.device:
@@ -187,10 +210,13 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(found)
+    if name.partition(":")[0] not in DEVICES:  # torch has more, some of which compute nothing
+        raise ConfigError(f"device {name!r} is not known; allowed are auto, {', '.join(DEVICES)}, cuda:1 and so on")
     try:
         return torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); take auto or cpu") from error
+        cause = str(error).splitlines()[0]
+        raise ConfigError(f"device {name!r} cannot be used here ({cause}); take auto or cpu") from error
 
 
 def load(source: str | Path, device: str = "auto") -> Restorer:
@@ -215,7 +241,8 @@ def _to_picture(image: Image.Image | Array | Tensor) -> Picture:
     if isinstance(image, np.ndarray):
         return from_array(image)
     if not isinstance(image, Tensor):
-        raise ConfigError(f"cannot restore a {type(image).__name__}; give a PIL image, an array (H, W, C) or a tensor (C, H, W)")
+        kind = type(image).__name__
+        raise ConfigError(f"cannot restore a {kind}; give a PIL image, an array (H, W, C) or a tensor (C, H, W)")
     if image.dim() != 3 or not image.is_floating_point():
         raise ConfigError(f"the tensor is {tuple(image.shape)} {image.dtype}; needed is (C, H, W) float in [0, 1]")
     return from_array(image.detach().float().cpu().permute(1, 2, 0).numpy())

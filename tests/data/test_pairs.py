@@ -1,0 +1,310 @@
+"""Training pairs: pure functions of their number, and folders whose faults are named before training."""
+
+import pickle
+from collections import Counter
+
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from residiff.data import pairs as module
+from residiff.data.degrade import DEGRADATIONS
+from residiff.data.pairs import DataSettings, Degrade, PairedFolder, Stretch, SyntheticPairs, paired_files
+from residiff.errors import ConfigError, ImageDecodeError, ImageError
+
+NOISE = Degrade("noise")
+SMALL = DataSettings(NOISE, crop=8, picture=16, reuse=2, window=3)
+NAMES = ("a", "b", "c", "d", "e")
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def ramp(height, width, shade):
+    """Rows in red, columns in green, which picture in blue: a crop tells where it is from."""
+    rows = torch.arange(height).reshape(-1, 1).expand(height, width)
+    columns = torch.arange(width).expand(height, width)
+    return torch.stack([rows, columns, torch.full((height, width), shade)]).to(torch.uint8)
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for shade, name in enumerate(NAMES):
+        clean = ramp(12 + shade, 14, 40 * shade)
+        save(tmp_path / "clean" / f"{name}.png", clean)
+        save(tmp_path / "degraded" / f"{name}.png", clean + 100)
+        save(tmp_path / "mask" / f"{name}.png", clean)
+    return tmp_path
+
+
+def remove(folder):
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
+# Procedural pairs
+
+
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_pairs_of_every_degradation(name):
+    pair = SyntheticPairs(DataSettings(Degrade(name), crop=16, picture=16, window=1), 0)(3)
+    assert pair.clean.shape == pair.degraded.shape == (3, 16, 16)
+    assert pair.mask.shape == (int(DEGRADATIONS[name].gives_mask), 16, 16)
+    for part in pair:
+        assert part.dtype == torch.float32
+        assert part.is_contiguous()
+        assert ((part >= 0) & (part <= 1)).all()
+    assert not torch.equal(pair.clean, pair.degraded)
+
+
+def test_a_pair_depends_on_its_number_and_the_seed_alone():
+    forwards, backwards = SyntheticPairs(SMALL, 1), SyntheticPairs(SMALL, 1)
+    there = {index: forwards(index) for index in range(6)}
+    back = {index: backwards(index) for index in reversed(range(6))}
+    assert all(same(there[index], back[index]) for index in there)
+    assert not any(same(there[index], SyntheticPairs(SMALL, 2)(index)) for index in there)
+    assert len({pair.clean.numpy().tobytes() for pair in there.values()}) == 6
+
+
+def test_the_global_generator_plays_no_part():
+    torch.manual_seed(0)
+    first = SyntheticPairs(SMALL, 1)(4)
+    torch.manual_seed(99)
+    state = torch.get_rng_state()
+    assert same(first, SyntheticPairs(SMALL, 1)(4))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_crops_come_from_the_window_of_pictures(monkeypatch):
+    drawn = []
+
+    def flat(index, size, seed):
+        drawn.append(index)
+        return torch.full((3, size, size), (index % 200) / 255)
+
+    monkeypatch.setattr(module, "clean_image", flat)
+    data = DataSettings(NOISE, crop=8, picture=16, reuse=4, window=5)
+    source = SyntheticPairs(data, 0)
+    for index in range(400):
+        picture = round(source(index).clean[0, 0, 0].item() * 255)
+        assert index // 4 <= picture < index // 4 + 5
+    assert max(Counter(drawn).values()) == 1
+    assert len(source.pictures) <= 5
+
+
+def test_every_crop_and_every_turn_is_met(monkeypatch):
+    monkeypatch.setattr(module, "clean_image", lambda _index, size, _seed: ramp(size, size, 0).float() / 255)
+    source = SyntheticPairs(DataSettings(NOISE, crop=8, picture=10, window=1), 0)
+    seen = {
+        tuple((pair.clean[:2, (0, 0, 7), (0, 7, 0)] * 255).round().int().flatten().tolist())
+        for pair in map(source, range(900))
+    }
+    assert len(seen) == 3 * 3 * 8
+
+
+def test_procedural_pairs_travel_to_a_worker():
+    source = SyntheticPairs(SMALL, 1)
+    first = source(0)
+    data = pickle.dumps(Stretch(source, 0, 4))
+    assert len(data) < 2000, "the cache travels along"
+    assert same(pickle.loads(data)[0], first)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_stretch_is_read_in_order_by_any_number_of_workers(workers):
+    source = SyntheticPairs(SMALL, 1)
+    stretch = Stretch(source, 3, 9)
+    assert len(stretch) == 6
+    batches = list(DataLoader(stretch, batch_size=2, num_workers=workers))
+    for number, batch in enumerate(batches):
+        for row in range(2):
+            assert same([part[row] for part in batch], source(3 + 2 * number + row))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"crop": 7}, "crop is 7"),
+        ({"crop": 10**9}, "crop is 1000000000; allowed are 8 to 4096"),
+        ({"crop": 64, "picture": 63}, "picture is 63; allowed are 64 to 4096"),
+        ({"picture": 10**9}, "picture is 1000000000"),
+        ({"reuse": 0}, "reuse is 0"),
+        ({"window": 0}, "window is 0"),
+        ({"window": 10**9}, "window is 1000000000"),
+    ],
+)
+def test_settings_out_of_range_are_refused(change, message):
+    with pytest.raises(ConfigError, match=message):
+        DataSettings(NOISE, **change)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("noize", {}, "did you mean 'noise'"),
+        ("noise", {"sigmas": 5}, "did you mean 'sigma'"),
+        ("noise", {"sigma": (50, 5)}, "sigma"),
+        ("noise", {"sigma": (5,)}, "sigma"),
+        ("noise", {"sigma": -1}, "sigma"),
+        ("noise", {"sigma": float("nan")}, "sigma"),
+    ],
+)
+def test_a_degradation_is_checked_when_it_is_named(name, parameters, message):
+    with pytest.raises(ConfigError, match=message):
+        Degrade(name, parameters)
+
+
+# Folders
+
+
+def test_files_are_paired_by_name_whatever_their_format(tmp_path):
+    for name, suffix in (("b", "png"), ("a", "webp"), ("c.old", "png")):
+        save(tmp_path / "clean" / f"{name}.png", ramp(8, 8, 0))
+        save(tmp_path / "degraded" / f"{name}.{suffix}", ramp(8, 8, 0))
+    (tmp_path / "clean" / "notes.txt").write_text("not an image")
+    (tmp_path / "clean" / ".hidden.png").write_text("not shown")
+    assert [{kind: path.name for kind, path in entry.items()} for entry in paired_files(tmp_path)] == [
+        {"clean": "a.png", "degraded": "a.webp"},
+        {"clean": "b.png", "degraded": "b.png"},
+        {"clean": "c.old.png", "degraded": "c.old.png"},
+    ]
+
+
+@pytest.mark.parametrize("kind", ["clean", "degraded", "mask"])
+def test_a_missing_partner_is_named(folder, kind):
+    (folder / kind / "c.png").unlink()
+    with pytest.raises(ConfigError, match=f"no file for {kind}/c$"):
+        paired_files(folder)
+
+
+def test_an_extra_file_is_named(folder):
+    save(folder / "degraded" / "extra.png", ramp(8, 8, 0))
+    with pytest.raises(ConfigError, match="no file for clean/extra, mask/extra$"):
+        paired_files(folder)
+
+
+def test_names_that_differ_in_case_are_no_pair(tmp_path):
+    save(tmp_path / "clean" / "A.png", ramp(8, 8, 0))
+    save(tmp_path / "degraded" / "a.png", ramp(8, 8, 0))
+    with pytest.raises(ConfigError, match="clean/a, degraded/A"):
+        paired_files(tmp_path)
+
+
+def test_many_missing_partners_are_counted(tmp_path):
+    for index in range(9):
+        save(tmp_path / "clean" / f"{index}.png", ramp(8, 8, 0))
+    (tmp_path / "degraded").mkdir()
+    with pytest.raises(ConfigError, match="degraded/0, .*degraded/4 and 4 more$"):
+        paired_files(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["clean", "degraded", "mask"])
+def test_two_files_of_one_name_are_named(folder, kind):
+    save(folder / kind / "b.jpg", ramp(13, 14, 40))
+    with pytest.raises(ConfigError, match=r"b.jpg and b.png have one name"):
+        paired_files(folder)
+
+
+@pytest.mark.parametrize("kind", ["clean", "degraded"])
+def test_a_missing_folder_is_named(folder, kind):
+    remove(folder / kind)
+    with pytest.raises(ConfigError, match=f"no folder '{kind}'"):
+        PairedFolder(folder, SMALL, 0, mask=False)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    for kind in ("clean", "degraded"):
+        (tmp_path / kind).mkdir()
+    with pytest.raises(ConfigError, match="holds no images"):
+        PairedFolder(tmp_path, SMALL, 0, mask=False)
+
+
+def test_a_mask_that_is_needed_must_be_there(folder):
+    assert PairedFolder(folder, SMALL, 0, mask=True)(0).mask.shape == (1, 8, 8)
+    remove(folder / "mask")
+    assert PairedFolder(folder, SMALL, 0, mask=False)(0).mask.shape == (0, 8, 8)
+    with pytest.raises(ConfigError, match="no folder 'mask'"):
+        PairedFolder(folder, SMALL, 0, mask=True)
+
+
+def test_each_picture_comes_once_an_epoch_in_an_order_of_its_own(folder):
+    source = PairedFolder(folder, SMALL, 7, mask=False)
+    epochs = [[round(source(5 * epoch + i).clean[2, 0, 0].item() * 255) // 40 for i in range(5)] for epoch in range(12)]
+    assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 6
+    other = PairedFolder(folder, SMALL, 8, mask=False)
+    assert [round(other(i).clean[2, 0, 0].item() * 255) // 40 for i in range(60)] != sum(epochs, [])
+
+
+def test_the_parts_of_a_pair_are_cropped_and_turned_alike(folder):
+    source = PairedFolder(folder, SMALL, 7, mask=True)
+    places, turns = set(), set()
+    for index in range(200):
+        pair = source(index)
+        assert pair.clean.shape == pair.degraded.shape == (3, 8, 8)
+        assert torch.equal(((pair.clean * 255).round() + 100) % 256, (pair.degraded * 255).round())
+        assert torch.allclose(pair.mask[0], pair.clean.mean(0), atol=1e-6)
+        rows, columns = (pair.clean[:2] * 255).round().int()
+        places.add((int(rows.min()), int(columns.min())))
+        turns.add((int(rows[0, 0] - rows.min()), int(columns[0, 0] - columns.min()), bool(rows[0, 0] == rows[0, 7])))
+        assert int(rows.max() - rows.min()) == int(columns.max() - columns.min()) == 7
+    assert len(turns) == 8
+    assert {column for _, column in places} == set(range(7))
+    assert {row for row, _ in places} >= set(range(5))
+
+
+def test_a_pair_of_a_folder_depends_on_its_number_alone(folder):
+    source = PairedFolder(folder, SMALL, 7, mask=True)
+    there = [source(index) for index in range(10)]
+    again = PairedFolder(folder, SMALL, 7, mask=True)
+    assert all(same(again(index), there[index]) for index in reversed(range(10)))
+    assert same(pickle.loads(pickle.dumps(source))(3), there[3])
+
+
+@pytest.mark.parametrize("kind", ["degraded", "mask"])
+def test_pictures_that_differ_in_size_are_named(folder, kind):
+    for name in NAMES:
+        save(folder / kind / f"{name}.png", ramp(12, 30, 0))
+    with pytest.raises(ConfigError, match=r"clean/\w.png and its partners differ in size"):
+        PairedFolder(folder, SMALL, 0, mask=True)(0)
+
+
+def test_a_picture_smaller_than_the_crop_is_named(folder):
+    data = DataSettings(NOISE, crop=16, picture=16)
+    with pytest.raises(ConfigError, match=r"clean/\w.png is 14 x 1\d, smaller than the crop of 16"):
+        PairedFolder(folder, data, 0, mask=False)(0)
+
+
+def test_a_picture_of_just_the_crop_is_whole(tmp_path):
+    for kind in ("clean", "degraded"):
+        save(tmp_path / kind / "a.png", ramp(8, 8, 0))
+    pair = PairedFolder(tmp_path, SMALL, 0, mask=False)(0)
+    assert sorted((pair.clean[0] * 255).round().flatten().tolist()) == sorted(ramp(8, 8, 0)[0].flatten().tolist())
+
+
+@pytest.mark.parametrize("kind", ["clean", "degraded", "mask"])
+@pytest.mark.parametrize("damage", [b"", b"not an image", "cut"])
+def test_a_damaged_picture_is_an_image_error_that_names_it(folder, kind, damage):
+    for name in NAMES:
+        path = folder / kind / f"{name}.png"
+        path.write_bytes(path.read_bytes()[:60] if damage == "cut" else damage)
+    with pytest.raises(ImageError, match=rf"{kind}/\w.png") as caught:
+        PairedFolder(folder, SMALL, 0, mask=True)(0)
+    assert damage != "cut" or isinstance(caught.value, ImageDecodeError)
+
+
+def test_grey_pictures_become_three_channels(tmp_path):
+    for kind in ("clean", "degraded"):
+        (tmp_path / kind).mkdir()
+        Image.fromarray(ramp(8, 9, 0)[1].numpy()).save(tmp_path / kind / "a.png")
+    clean = PairedFolder(tmp_path, SMALL, 0, mask=False)(0).clean
+    assert clean.shape == (3, 8, 8)
+    assert torch.equal(clean[0], clean[2])

@@ -249,9 +249,10 @@ def measure(
 ) -> list[Result]:
     """Run the tasks by name, print each table, and write the grids to `pictures` where it is given."""
     everything: list[Result] = []
-    for name in tasks:
+    restorers = {name: load(models.get(name, name)) for name in tasks}  # a missing one is found before the long part
+    for name, restore in restorers.items():
         task = TASKS[name]
-        runs = evaluate(task, load(models.get(name, name)), steps)
+        runs = evaluate(task, restore, steps)
         results = [each.result for each in runs]
         console.print(table(results))
         console.print(summary(results), highlight=False)
@@ -291,11 +292,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         models = models_of(options.model)
         results = measure(options.tasks, residiff.load, models, options.steps, options.pictures, Console())
+        if options.json is not None:
+            write_bytes(options.json, (json.dumps(as_json(results), indent=2, allow_nan=False) + "\n").encode())
     except ResidiffError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    if options.json is not None:
-        write_bytes(options.json, (json.dumps(as_json(results), indent=2, allow_nan=False) + "\n").encode())
     return 0
 
 

@@ -95,8 +95,7 @@ def test_signing_by_the_rule_gives_a_file_that_loads(tmp_path, model_bytes):
     assert load_model(path).card == {"steps": 4}
 
 
-# Thirteen kinds of malformed files, twenty of each; all that can be are signed, so that the hash does not hide what comes
-# after it.
+# Thirteen kinds of malformed files, twenty of each; all that can be are signed, so that the hash hides nothing behind it.
 
 
 def huge_length(data, draw):

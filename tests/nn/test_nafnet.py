@@ -97,7 +97,7 @@ def test_a_fresh_block_passes_its_input_on():
 
 @pytest.mark.parametrize(("height", "width"), [(18, 16), (16, 17), (15, 15), (2, 4)])
 def test_a_size_that_does_not_fit_is_refused(height, width):
-    with pytest.raises(ConfigError, match=f"{width} x {height}; both must be multiples of 4"):
+    with pytest.raises(ConfigError, match=f"multiples of 4, not {height} x {width}"):
         tiny()(inputs(height=height, width=width), times(1, 1))
 
 

@@ -24,8 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from residiff.errors import ConfigError, check_range
+from residiff.nn.checks import check_input
 from residiff.nn.embedding import sinusoidal
-from residiff.nn.unet import _check_input
 
 GROUPS = 32
 EPS = 1e-6
@@ -291,7 +291,7 @@ class DDIMUNet(nn.Module):
 
     def forward(self, x: Tensor, times: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """`x` (N, in_channels, H, W), `times` one tensor (N,) -> one tensor (N, out_channels, H, W)."""
-        _check_input(x, times, self.in_channels, self.heads, self.size_multiple)
+        check_input(x, times, self.in_channels, self.heads, self.size_multiple)
         time = self.temb(times[0], x.dtype)
         skips = [self.conv_in(x)]
         for level in self.down:

@@ -31,8 +31,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from residiff.errors import ConfigError, check_range
+from residiff.nn.checks import check_input
 from residiff.nn.embedding import LONGEST
-from residiff.nn.unet import _check_input
 
 TIME_WIDTH = 256
 EPS = 1e-6
@@ -219,7 +219,7 @@ class DiT(nn.Module):
 
     def forward(self, x: Tensor, times: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """`x` (N, in_channels, H, W), `times` one tensor (N,) -> one tensor (N, out_channels, H, W)."""
-        _check_input(x, times, self.in_channels, self.heads, self.size_multiple)
+        check_input(x, times, self.in_channels, self.heads, self.size_multiple)
         time = self._time(times[0], x.dtype)
         rows, columns = (side // self.size_multiple for side in x.shape[-2:])
         z = self.x_embedder(x).flatten(2).mT + self._positions(rows, columns)

@@ -1,10 +1,10 @@
 """An efficient backbone in the manner of NAFNet, told the time.
 
 Blocks without activations (Chen et al., Simple Baselines for Image Restoration, ECCV 2022): normalise, expand by a 1x1
-convolution, mix space by a depthwise 3x3 one, multiply the two halves of the channels (a simple gate), weigh channels by
-their mean over the image, project back; then a gated 1x1 pair. Around them a U of levels that halve the image. Here the
-image enters folded 2x2 into channels, which spares the full-resolution level most of the memory traffic, and the time
-scales and shifts the first normalisation of each block. The default has 2.9M parameters and 4.3 GMAC at 256 x 256.
+convolution, mix space by a depthwise 3x3 one, multiply the two halves of the channels (a simple gate), weigh channels
+by their mean over the image, project back; then a gated 1x1 pair. Around them a U of levels that halve the image. Here
+the image enters folded 2x2 into channels, which spares the full-resolution level most of the memory traffic, and the
+time scales and shifts the first normalisation of each block. The default has 2.9M parameters and 4.3 GMAC at 256 x 256.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from residiff.errors import ConfigError
+from residiff.nn.checks import check_input
 from residiff.nn.embedding import sinusoidal
 
 
@@ -59,8 +60,8 @@ class Block(nn.Module):
         scale, shift = self.time(time)[:, :, None, None].chunk(2, dim=1)
         y = _gate(self.depthwise(self.expand(self.norm1(x) * (1 + scale) + shift)))
         x = x + self.scale1 * self.project(y * self.attention(y.mean((2, 3), keepdim=True)))
-        y = _gate(self.widen(self.norm2(x)))
-        return x + self.scale2 * self.narrow(y)
+        gated: Tensor = self.narrow(_gate(self.widen(self.norm2(x))))
+        return x + self.scale2 * gated
 
 
 class Stage(nn.ModuleList):
@@ -104,7 +105,8 @@ class NAFNet(nn.Module):
         super().__init__()
         if len(encoder) != len(decoder):
             raise ConfigError(f"encoder has {len(encoder)} levels and decoder {len(decoder)}; give as many of each")
-        self.heads, self.fold, self.size_multiple = heads, fold, fold * 2 ** len(encoder)
+        self.in_channels, self.heads = in_channels, heads
+        self.fold, self.size_multiple = fold, fold * 2 ** len(encoder)
         widths = [width * 2**level for level in range(len(encoder) + 1)]
         self.time_width = 64
         self.time = nn.Sequential(nn.Linear(64 * heads, 64), nn.GELU(), nn.Linear(64, 64), nn.GELU())
@@ -123,10 +125,9 @@ class NAFNet(nn.Module):
         Raises
         ------
         ConfigError
-            If height or width is not a multiple of `size_multiple`.
+            If the channels or the times do not fit, or height or width is not a multiple of `size_multiple`.
         """
-        if x.shape[2] % self.size_multiple or x.shape[3] % self.size_multiple:
-            raise ConfigError(f"the image is {x.shape[3]} x {x.shape[2]}; both must be multiples of {self.size_multiple}")
+        check_input(x, times, self.in_channels, self.heads, self.size_multiple)
         time = self.time(torch.cat([sinusoidal(t, 64) for t in times], dim=1))
         x = self.intro(F.pixel_unshuffle(x, self.fold).contiguous(memory_format=torch.channels_last))
         skips = []

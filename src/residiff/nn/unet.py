@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from residiff.errors import ConfigError
+from residiff.nn.checks import check_input
 from residiff.nn.embedding import sinusoidal
 
 HEADS = 4
@@ -101,7 +102,8 @@ class FullAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, H, W) -> the same shape."""
-        query, key, value = (part.transpose(-1, -2) for part in _split_heads(self.to_qkv(x)))
+        # Contiguous: torch's fused kernel for the CPU otherwise gives way silently to one that holds all the weights.
+        query, key, value = (part.transpose(-1, -2).contiguous() for part in _split_heads(self.to_qkv(x)))
         mixed = F.scaled_dot_product_attention(query, key, value)
         out: Tensor = self.to_out(_join_heads(mixed.transpose(-1, -2), x))
         return out
@@ -263,18 +265,6 @@ class _Trunk(nn.Module):
         return x, skips
 
 
-def _check_input(x: Tensor, times: tuple[Tensor, ...], in_channels: int, heads: int, multiple: int) -> None:
-    """Raise ConfigError where `x` or `times` do not fit the net."""
-    if x.ndim != 4 or x.shape[1] != in_channels:
-        raise ConfigError(f"the network takes (N, {in_channels}, H, W), not {tuple(x.shape)}")
-    height, width = x.shape[-2:]
-    if height % multiple or width % multiple:
-        raise ConfigError(f"height and width must be multiples of {multiple}, not {height} x {width}; pad the image")
-    if len(times) != heads or any(t.shape != x.shape[:1] for t in times):
-        shapes = ", ".join(str(tuple(t.shape)) for t in times)
-        raise ConfigError(f"the network takes {heads} tensors of times of shape ({x.shape[0]},), not [{shapes}]")
-
-
 @final
 class UNet(_Trunk):
     """One U-Net with one output.
@@ -297,7 +287,7 @@ class UNet(_Trunk):
 
     def forward(self, x: Tensor, times: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """`x` (N, in_channels, H, W), `times` one tensor (N,) -> one tensor (N, out_channels, H, W)."""
-        _check_input(x, times, self.in_channels, self.heads, self.size_multiple)
+        check_input(x, times, self.in_channels, self.heads, self.size_multiple)
         time = self._embed(times[0], x.dtype)
         stem = self.init_conv(x)
         h, skips = self._encode(stem, time)
@@ -323,7 +313,7 @@ class TwoUNets(nn.Module):
 
     def forward(self, x: Tensor, times: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """`x` (N, in_channels, H, W), `times` two tensors (N,) -> two tensors (N, out_channels, H, W); see `UNet`."""
-        _check_input(x, times, self.in_channels, self.heads, self.size_multiple)
+        check_input(x, times, self.in_channels, self.heads, self.size_multiple)
         return (*self.unet0(x, times[:1]), *self.unet1(x, times[1:]))
 
 
@@ -348,7 +338,7 @@ class SharedEncoderUNet(_Trunk):
 
     def forward(self, x: Tensor, times: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """`x` (N, in_channels, H, W), `times` two tensors (N,) -> two tensors (N, out_channels, H, W); see `UNet`."""
-        _check_input(x, times, self.in_channels, self.heads, self.size_multiple)
+        check_input(x, times, self.in_channels, self.heads, self.size_multiple)
         time_1, time_2 = (self._embed(t, x.dtype) for t in times)
         stem = self.init_conv(x)
         middle, skips = self._encode(stem, time_1)

@@ -1,6 +1,7 @@
-"""Make a bundled model of a training run: averaged weights in float16, and a card of how it came to be and what it reaches.
+"""Make a bundled model of a training run: averaged weights in float16, and a card of how it came to be.
 
-    python benchmarks/bundle.py runs/denoise --figures quality.json --note "two CPU cores, 45 minutes"
+    python benchmarks/quality.py --tasks denoise --model denoise=runs/denoise --json quality.json
+    python benchmarks/bundle.py runs/denoise --figures quality.json --note "35 minutes on one core"
 
 Writes src/residiff/models/NAME.safetensors and its model card NAME.md.
 """
@@ -20,6 +21,8 @@ from residiff.errors import ConfigError
 
 MODELS = Path(__file__).parent.parent / "src" / "residiff" / "models"
 LARGEST = 6_000_000
+
+Figures = dict[str, dict[str, float | None]]
 
 CARD = """# {name}
 
@@ -41,12 +44,11 @@ Figures on photographs never seen in training (`python benchmarks/quality.py`, {
 """
 
 
-def bundle(run: Path, figures: dict[str, object], note: str) -> Path:
+def bundle(run: Path, figures: Figures, note: str) -> Path:
     """Write the model of `run` among the bundled ones, with its card; returns its path."""
     model = load_model(run)
-    recipe = model.recipe
     card = {**model.card, "note": note, "figures": figures, "date": date.today().isoformat()}
-    path = MODELS / f"{recipe.name}.safetensors"
+    path = MODELS / f"{model.recipe.name}.safetensors"
     save_model(path, replace(model, card=card), torch.float16)
     if path.stat().st_size > LARGEST:
         raise ConfigError(f"{path} has {path.stat().st_size} bytes; bundled models hold at most {LARGEST}")
@@ -54,9 +56,26 @@ def bundle(run: Path, figures: dict[str, object], note: str) -> Path:
     return path
 
 
+def figures_of(measured: Path, task: str) -> Figures:
+    """Each method's mean scores on `task`, from the JSON of quality.py."""
+    results = json.loads(measured.read_text("utf-8"))["results"]
+    return {
+        row["method"]: {key: _rounded(value) for key, value in row["mean"].items()}
+        for row in results
+        if row["task"] == task
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
 def _card(model: ModelFile) -> str:
     recipe, figures = model.recipe, model.card["figures"]
-    rows = "\n".join(f"| {name} | {value} |" for name, value in figures.items())
+    keys = list(next(iter(figures.values())))
+    rows = "\n".join(
+        f"| {name} | " + " | ".join(_cell(row[key]) for key in keys) + " |" for name, row in figures.items()
+    )
     return CARD.format(
         name=recipe.name,
         summary=recipe.summary,
@@ -69,18 +88,22 @@ def _card(model: ModelFile) -> str:
         parameters=sum(weight.numel() for weight in model.weights.values()),
         sha256=model.sha256,
         date=model.card["date"],
-        figures=f"| figure | value |\n|---|---|\n{rows}",
+        figures="| | " + " | ".join(keys) + " |\n|---|" + "--:|" * len(keys) + f"\n{rows}",
     )
+
+
+def _cell(value: float | None) -> str:
+    return "infinite" if value is None else f"{value:g}"
 
 
 def main() -> None:
     """Parse the command line and bundle."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="a training run's folder")
-    parser.add_argument("--figures", type=Path, help="JSON object of figures for the card")
+    parser.add_argument("--figures", type=Path, required=True, help="what quality.py wrote with --json")
     parser.add_argument("--note", default="", help="machine and time of the training")
     arguments = parser.parse_args()
-    figures = json.loads(arguments.figures.read_text("utf-8")) if arguments.figures else {}
+    figures = figures_of(arguments.figures, load_model(arguments.run).recipe.name)
     path = bundle(arguments.run, figures, arguments.note)
     print(f"wrote {path} ({path.stat().st_size} bytes)")
 

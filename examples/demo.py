@@ -1,6 +1,6 @@
 """Degrade photographs that the bundled models have never seen, restore them, and write the pictures side by side.
 
-    python examples/demo.py -o demo
+For example: python examples/demo.py -o demo
 """
 
 from __future__ import annotations

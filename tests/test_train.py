@@ -146,6 +146,12 @@ def test_every_loss_and_some_predictions_train(tmp_path, loss, prediction):
     assert all(not torch.equal(value, before[key]) for key, value in weights_of(run).items() if "bias" in key)
 
 
+def test_each_step_draws_its_time_and_noise_anew(tmp_path):
+    recipe = override(TINY, ["training.learning_rate=1e-12", "training.final_learning_rate=1e-12"])
+    losses = [progress.loss for progress in Run(recipe, tmp_path).train(One())]
+    assert len({round(loss, 5) for loss in losses}) == len(losses)
+
+
 def test_gradients_are_clipped(tmp_path):
     recipe = override(TINY, ["training.clip=1e-3", "training.iterations=1"])
     run, _ = finished(tmp_path, recipe)

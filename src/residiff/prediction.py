@@ -12,6 +12,9 @@ level.mix(x0, residual, noise) == x_t, with R = x_in - x_0:
 | `X0`            | x_0                 | itself                                                    |
 | `ResNoise`      | eps + k R           | (x_t - n y - (r - n k) x_in) / (a - r + n k)              |
 
+Three more of RDDM's objectives, `X0Noise`, `ResidualAddNoise` and `X0AddNoise`, predict in pairs what the rows above
+hold; where x_0 and eps are both predicted the estimate need not add up to x_t.
+
 `Clamp` names what the published samplers clamp; good results may need none of it. References: RDDM (SM-Res-N, SM-Res,
 SM-N); Resfusion eq. 6 (resnoise).
 """
@@ -97,6 +100,18 @@ def _divisor(share: Coefficient, x_t: Tensor, guard: float | None, refusal: str)
     return torch.where(gone, guard, divisor)
 
 
+def _from_both(level: Level, x_t: Tensor, residual: Tensor, noise: Tensor, clamp: Clamp) -> Estimate:
+    """x_0 as what x_t holds beside R and eps."""
+    signal = _divisor(level.signal, x_t, None, "R and eps say nothing of x_0 where x_t holds none: predict x_0")
+    x0 = (x_t - level.residual * residual - level.noise * noise) / signal
+    return Estimate(_unit(x0, clamp is not Clamp.NONE), residual, noise)
+
+
+def _beside(x_in: Tensor, x0: Tensor, noise: Tensor, clamp: Clamp) -> Estimate:
+    """R as what x_in holds beside x_0; eps as predicted, so that the three need not add up to x_t."""
+    return Estimate(x0, _unit(x_in - x0, clamp is Clamp.RESIDUAL), noise)
+
+
 @final
 @dataclass(frozen=True)
 class ResidualNoise(Prediction):
@@ -113,10 +128,8 @@ class ResidualNoise(Prediction):
         self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE
     ) -> Estimate:
         """x_0 is what x_t holds beside the two; x_in is not needed."""
-        residual, noise = _unit(outputs[0], clamp is Clamp.RESIDUAL), outputs[1]
-        signal = _divisor(level.signal, x_t, None, "R and eps say nothing of x_0 where x_t holds none: predict x_0")
-        x0 = (x_t - level.residual * residual - level.noise * noise) / signal
-        return Estimate(_unit(x0, clamp is not Clamp.NONE), residual, noise)
+        residual = _unit(outputs[0], clamp is Clamp.RESIDUAL)
+        return _from_both(level, x_t, residual, outputs[1], clamp)
 
 
 @final
@@ -230,4 +243,63 @@ class ResNoise(Prediction):
         return Estimate(x0, residual, _noise_left(level, x_t, x0, residual))
 
 
-AnyPrediction = ResidualNoise | Residual | Noise | X0 | ResNoise
+@final
+@dataclass(frozen=True)
+class X0Noise(Prediction):
+    """x_0 and eps, a head each (RDDM's x0_noise objective)."""
+
+    kind: Literal["x0-noise"] = "x0-noise"
+    heads: ClassVar[int] = 2
+
+    def target(self, level: Level, x0: Tensor, x_in: Tensor, noise: Tensor) -> Outputs:
+        """(x_0, eps)."""
+        return x0, noise
+
+    def estimate(
+        self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE
+    ) -> Estimate:
+        """R = x_in - x_0; eps as the second head says."""
+        return _beside(x_in, _unit(outputs[0], clamp is not Clamp.NONE), outputs[1], clamp)
+
+
+@final
+@dataclass(frozen=True)
+class ResidualAddNoise(Prediction):
+    """R and R + eps, a head each (RDDM's res_add_noise objective)."""
+
+    kind: Literal["residual-add-noise"] = "residual-add-noise"
+    heads: ClassVar[int] = 2
+
+    def target(self, level: Level, x0: Tensor, x_in: Tensor, noise: Tensor) -> Outputs:
+        """(R, R + eps)."""
+        return x_in - x0, x_in - x0 + noise
+
+    def estimate(
+        self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE
+    ) -> Estimate:
+        """eps is what the second head says beside R."""
+        residual = _unit(outputs[0], clamp is Clamp.RESIDUAL)
+        return _from_both(level, x_t, residual, outputs[1] - residual, clamp)
+
+
+@final
+@dataclass(frozen=True)
+class X0AddNoise(Prediction):
+    """x_0 and x_0 + eps, a head each (RDDM's x0_add_noise objective)."""
+
+    kind: Literal["x0-add-noise"] = "x0-add-noise"
+    heads: ClassVar[int] = 2
+
+    def target(self, level: Level, x0: Tensor, x_in: Tensor, noise: Tensor) -> Outputs:
+        """(x_0, x_0 + eps)."""
+        return x0, x0 + noise
+
+    def estimate(
+        self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE
+    ) -> Estimate:
+        """R = x_in - x_0; eps is what the second head says beside x_0."""
+        x0 = _unit(outputs[0], clamp is not Clamp.NONE)
+        return _beside(x_in, x0, outputs[1] - x0, clamp)
+
+
+AnyPrediction = ResidualNoise | Residual | Noise | X0 | ResNoise | X0Noise | ResidualAddNoise | X0AddNoise

@@ -16,7 +16,18 @@ from compare import assert_close, assert_close_absolute
 from torch import Tensor, nn
 
 from residiff.denoiser import Denoiser, to_model
-from residiff.prediction import X0, Clamp, Noise, Prediction, Residual, ResidualNoise, ResNoise
+from residiff.prediction import (
+    X0,
+    Clamp,
+    Noise,
+    Prediction,
+    Residual,
+    ResidualAddNoise,
+    ResidualNoise,
+    ResNoise,
+    X0AddNoise,
+    X0Noise,
+)
 from residiff.sample import NoiseSource, State, general
 from residiff.schedule import RDDM, Resfusion, Schedule
 
@@ -26,6 +37,9 @@ Arrays = dict[str, Tensor]
 RDDM_LENGTH = 1000
 RDDM_PREDICTIONS: dict[str, Prediction] = {
     "pred_res_noise": ResidualNoise(),
+    "pred_x0_noise": X0Noise(),
+    "pred_res_add_noise": ResidualAddNoise(),
+    "pred_x0_add_noise": X0AddNoise(),
     "pred_res": Residual(),
     "pred_noise": Noise(guard=1e-6),
 }

@@ -40,6 +40,14 @@ class State(NamedTuple):
     estimate: Estimate
 
 
+class Move(NamedTuple):
+    """A step from level `source` to level `target`, on what the network makes of x as if at level `at`."""
+
+    at: Level
+    source: Level
+    target: Level
+
+
 Sampler = Callable[[Estimator, Tensor, Tensor, Sequence[Level], Tensor | None], Iterator[State]]
 
 
@@ -88,12 +96,28 @@ def general(
 
     `consistent` derives eps again from x_t, R and x_0 before each step: RDDM's ancestral form where x_0 is clamped.
     """
-    for t, s in pairwise(levels):
-        estimate = denoiser(x, t, x_in, condition)
-        yield State(t, x, estimate)
-        followed = estimate.with_noise_from(t, x) if consistent else estimate
-        x = step(x, followed, t, s, eta, noise)
-    yield State(levels[-1], x, estimate)
+    moves = [Move(t, t, s) for t, s in pairwise(levels)]
+    return walk(denoiser, x, x_in, moves, condition, eta=eta, noise=noise, consistent=consistent)
+
+
+def walk(
+    denoiser: Estimator,
+    x: Tensor,
+    x_in: Tensor,
+    moves: Sequence[Move],
+    condition: Tensor | None = None,
+    *,
+    eta: float = 0.0,
+    noise: NoiseSource | None = None,
+    consistent: bool = False,
+) -> Iterator[State]:
+    """Make `moves` one after the other by the general step: the most general path; see `general` for the rest."""
+    for at, source, target in moves:
+        estimate = denoiser(x, at, x_in, condition)
+        yield State(source, x, estimate)
+        followed = estimate.with_noise_from(source, x) if consistent else estimate
+        x = step(x, followed, source, target, eta, noise)
+    yield State(target, x, estimate)
 
 
 def multistep(
@@ -152,6 +176,18 @@ def noise_first(levels: Sequence[Level]) -> tuple[Level, ...]:
     start, ends = levels[0], levels[1:]
     down = [mixed(start, level) for level in ends]
     return (start, *down, *(mixed(level, ends[-1]) for level in ends[:-1]), Level.clean)
+
+
+def published_residual_first(levels: Sequence[Level]) -> tuple[Move, ...]:
+    """RDDM's published order: the residual over all levels, then the noise over all levels again.
+
+    The network is told the joint level while one coefficient moves, and each half ends in x_0 as it stands (clamped,
+    where the denoiser clamps).
+    """
+    start, pairs = levels[0], list(pairwise(levels))
+    first = [Move(t, mixed(t, start), s if s is Level.clean else mixed(s, start)) for t, s in pairs]
+    second = [Move(t, mixed(Level.clean, t), s if s is Level.clean else mixed(Level.clean, s)) for t, s in pairs]
+    return (*first, *second)
 
 
 def simultaneous(levels: Sequence[Level]) -> tuple[Level, ...]:

@@ -11,7 +11,7 @@ from residiff.checkpoint import load_model, load_state
 
 QUICK = [
     "--set", "training.batch=1", "--set", "network.backbone.width=8", "--set", "network.backbone.middle=1",
-    "--set", "data.crop=16", "--set", "data.picture=48", "--set", "training.iterations=400",
+    "--set", "data.crop=16", "--set", "data.picture=48", "--set", "training.iterations=150",
 ]  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def test_tiny_from_nothing(program, cli, tmp_path):
     settings = recipe.read("tiny").training
     assert steps_in(run) == list(range(1, settings.iterations + 1))
     spent = moments[-1] - moments[0]
-    assert len(moments) - 1 >= spent / 3 - 1 and settings.save_seconds < 3
+    assert settings.save_seconds <= 2 and len(moments) >= spent / 4  # 3 seconds, and 1 more where the machine is busy
 
     assert cli("data", "make", "-o", tmp_path / "set", "-k", "noise", "-n", 4, "--size", 128, "--seed", 99).code == 0
     assert cli("restore", tmp_path / "set/degraded", "-o", tmp_path / "out", "-m", run).code == 0
@@ -68,11 +68,11 @@ def test_killed_and_resumed_it_counts_each_step_once(program, cli, tmp_path):
     training.communicate()
     assert training.returncode == -9
     stopped = load_state(run / "state.safetensors").step
-    assert 0 < stopped < 400
+    assert 0 < stopped < 150
     done = cli("train", "tiny", "-o", run, *settings, "--resume")
     assert done.code == 0, done.err
-    assert f"step {stopped} of 400" in done.err
-    assert steps_in(run) == list(range(1, 401))
+    assert f"step {stopped} of 150" in done.err
+    assert steps_in(run) == list(range(1, 151))
     assert cli("train", "tiny", "-o", tmp_path / "whole", *settings).code == 0
     through, again = (load_model(tmp_path / name) for name in ("whole", "run"))
     assert through.weights.keys() == again.weights.keys()

@@ -24,17 +24,19 @@ DDPM, Ho et al. 2020. DDIM, Song et al. 2021.
 from __future__ import annotations
 
 from residiff.schedule.base import GRIDS, Grid, Schedule, even_grid, published_grid, quadratic_grid
-from residiff.schedule.ddpm import DDPM, ConvertedDDPM
+from residiff.schedule.ddpm import BETAS, DDPM, ConvertedDDPM
 from residiff.schedule.level import Coefficient, Level, injected_variance, mixed
-from residiff.schedule.rddm import RDDM, Increments
+from residiff.schedule.rddm import RDDM, SHAPES, Increments
 from residiff.schedule.resfusion import Resfusion
 
 AnySchedule = RDDM | Resfusion | DDPM | ConvertedDDPM
 
 __all__ = [
+    "BETAS",
     "DDPM",
     "GRIDS",
     "RDDM",
+    "SHAPES",
     "AnySchedule",
     "Coefficient",
     "ConvertedDDPM",

@@ -10,9 +10,19 @@ import torch
 from torch import Tensor
 
 from residiff.errors import ConfigError
-from residiff.prediction import X0
+from residiff.prediction import X0, Velocity
 from residiff.sample import step
-from residiff.schedule import I2SB, IRSDE, ColdDiffusion, InDI, Level, ResShift, Schedule, injected_variance
+from residiff.schedule import (
+    I2SB,
+    IRSDE,
+    ColdDiffusion,
+    InDI,
+    Level,
+    ResidualFlow,
+    ResShift,
+    Schedule,
+    injected_variance,
+)
 
 SHAPE = (1, 3, 4, 5)
 Published = Callable[[Level, Level, Tensor, Tensor, Tensor], tuple[Tensor, float]]
@@ -63,12 +73,19 @@ def cold(t: Level, s: Level, x_t: Tensor, x0: Tensor, x_in: Tensor) -> tuple[Ten
     return x_t - degraded(t) + degraded(s), 0.0
 
 
+def flow(t: Level, s: Level, x_t: Tensor, x0: Tensor, x_in: Tensor) -> tuple[Tensor, float]:
+    """An Euler step along the straight line's velocity, whatever the network's v is."""
+    (velocity,) = Velocity().target(t, x0, x_in, (x_t - t.signal * x0 - t.residual * (x_in - x0)) / t.noise)
+    return x_t + (s.noise - t.noise) * velocity, 0.0
+
+
 MEMBERS: dict[str, tuple[Schedule, float, Published]] = {
     "resshift": (ResShift(), 1.0, resshift),
     "ir-sde": (IRSDE(), 1.0, ir_sde),
     "i2sb": (I2SB(), 1.0, i2sb),
     "indi": (InDI(), 0.0, indi),
     "cold-diffusion": (ColdDiffusion(), 0.0, cold),
+    "residual-flow": (ResidualFlow(gain=1.5), 0.0, flow),
 }
 
 
@@ -98,6 +115,23 @@ def test_the_ends(name: str) -> None:
     assert start.signal - start.residual == pytest.approx(0, abs=0.006)
     assert first.residual < 0.011 and first.noise <= 0.05
     assert (schedule.table[:, 1].diff() > 0).all()
+
+
+def test_the_flow_starts_where_the_clean_image_has_vanished() -> None:
+    for gain in (0.25, 1.0, 4.0):
+        start = ResidualFlow(length=10, gain=gain)(9)
+        assert start.noise == pytest.approx(1 / (1 + gain))
+        assert start.signal == pytest.approx(start.residual)
+
+
+def test_a_velocity_gives_back_what_it_was_made_of() -> None:
+    x0, x_in, noise = draws(3)
+    for t in (0, 50, 99):
+        level = ResidualFlow()(t)
+        x_t = level.mix(x0, x_in - x0, noise)
+        estimate = Velocity().estimate(level, x_t, x_in, Velocity().target(level, x0, x_in, noise))
+        torch.testing.assert_close(estimate.x0, x0)
+        torch.testing.assert_close(estimate.noise, noise, rtol=1e-6, atol=1e-6)
 
 
 def test_resshift_is_geometric_where_its_power_is_one() -> None:

@@ -11,6 +11,7 @@ level.mix(x0, residual, noise) == x_t, with R = x_in - x_0:
 | `Noise`         | eps                 | (x_t - r x_in - n eps) / (a - r)                          |
 | `X0`            | x_0                 | itself                                                    |
 | `ResNoise`      | eps + k R           | (x_t - n y - (r - n k) x_in) / (a - r + n k)              |
+| `Velocity`      | eps + (r/n) R - x_0 | (x_t - n v) / (a + n)                                     |
 
 Three more of RDDM's objectives, `X0Noise`, `ResidualAddNoise` and `X0AddNoise`, predict in pairs what the rows above
 hold; where x_0 and eps are both predicted the estimate need not add up to x_t.
@@ -277,7 +278,7 @@ class ResidualAddNoise(Prediction):
     def estimate(
         self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE
     ) -> Estimate:
-        """eps is what the second head says beside R."""
+        """Eps is what the second head says beside R."""
         residual = _unit(outputs[0], clamp is Clamp.RESIDUAL)
         return _from_both(level, x_t, residual, outputs[1] - residual, clamp)
 
@@ -302,4 +303,25 @@ class X0AddNoise(Prediction):
         return _beside(x_in, x0, outputs[1] - x0, clamp)
 
 
-AnyPrediction = ResidualNoise | Residual | Noise | X0 | ResNoise | X0Noise | ResidualAddNoise | X0AddNoise
+@final
+@dataclass(frozen=True)
+class Velocity(Prediction):
+    """v = eps + (r / n) R - x_0: of a rectified flow the velocity, of a residual one v + g R."""
+
+    kind: Literal["velocity"] = "velocity"
+
+    def target(self, level: Level, x0: Tensor, x_in: Tensor, noise: Tensor) -> Outputs:
+        """(v,). `ConfigError` where the level holds no noise."""
+        share = level.residual / _divisor(level.noise, x0, None, "a velocity needs noise: predict the residual")
+        return (noise + share * (x_in - x0) - x0,)
+
+    def estimate(
+        self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE
+    ) -> Estimate:
+        """x_0 = (x_t - n v) / (a + n)."""
+        x0 = _unit((x_t - level.noise * outputs[0]) / (level.signal + level.noise), clamp is not Clamp.NONE)
+        residual = _unit(x_in - x0, clamp is Clamp.RESIDUAL)
+        return Estimate(x0, residual, _noise_left(level, x_t, x0, residual))
+
+
+AnyPrediction = ResidualNoise | Residual | Noise | X0 | ResNoise | X0Noise | ResidualAddNoise | X0AddNoise | Velocity

@@ -24,13 +24,13 @@ DDPM, Ho et al. 2020. DDIM, Song et al. 2021.
 from __future__ import annotations
 
 from residiff.schedule.base import GRIDS, Grid, Schedule, even_grid, published_grid, quadratic_grid
-from residiff.schedule.bridges import I2SB, IRSDE, ColdDiffusion, InDI, ResShift
+from residiff.schedule.bridges import I2SB, IRSDE, ColdDiffusion, InDI, ResidualFlow, ResShift
 from residiff.schedule.ddpm import BETAS, DDPM, ConvertedDDPM
 from residiff.schedule.level import Coefficient, Level, injected_variance, mixed
 from residiff.schedule.rddm import RDDM, SHAPES, Increments
 from residiff.schedule.resfusion import Resfusion
 
-AnySchedule = RDDM | Resfusion | DDPM | ConvertedDDPM | ResShift | IRSDE | I2SB | InDI | ColdDiffusion
+AnySchedule = RDDM | Resfusion | DDPM | ConvertedDDPM | ResShift | IRSDE | I2SB | InDI | ColdDiffusion | ResidualFlow
 
 __all__ = [
     "BETAS",
@@ -49,6 +49,7 @@ __all__ = [
     "Increments",
     "Level",
     "ResShift",
+    "ResidualFlow",
     "Resfusion",
     "Schedule",
     "even_grid",

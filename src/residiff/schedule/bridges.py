@@ -7,6 +7,7 @@
 | `I2SB`          | 1     | s^2/(s^2 + sb^2)   | s sb/sqrt(s^2 + sb^2)    | sb^2/(s^2 + sb^2)  |
 | `InDI`          | 1     | t                  | t e                      | 1                  |
 | `ColdDiffusion` | 1     | t                  | 0                        | 1                  |
+| `ResidualFlow`  | 1 - t | g t                | t                        | 1 - t              |
 """
 
 from __future__ import annotations
@@ -152,6 +153,28 @@ class ColdDiffusion(Schedule):
         """See `Schedule.coefficients`."""
         t = _fractions(self.length)
         return torch.ones_like(t), t, torch.zeros_like(t), torch.ones_like(t)
+
+
+@final
+@dataclass(frozen=True)
+class ResidualFlow(Schedule):
+    """The rectified flow x_t = (1 - t) x_0 + t (eps + g R), begun at t* = 1/(1 + g), where x_0 has vanished.
+
+    `gain` is g; the T times are spaced evenly up to t*. Its velocity eps + g R - x_0 is what `Velocity` predicts.
+    """
+
+    kind: Literal["residual-flow"] = "residual-flow"
+    length: int = 100
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_range("length", self.length, 1, self.max_length)
+        check_range("gain", self.gain, 1e-3, 1e3)
+
+    def coefficients(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See `Schedule.coefficients`."""
+        t = _fractions(self.length) / (1 + self.gain)
+        return 1 - t, self.gain * t, t, 1 - t
 
 
 RATES: dict[str, Callable[[Tensor], Tensor]] = {

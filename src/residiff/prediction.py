@@ -90,6 +90,12 @@ def _noise_left(level: Level, x_t: Tensor, x0: Tensor, residual: Tensor) -> Tens
     return torch.where(scale == 0, 0, left)
 
 
+def _completed(level: Level, x_t: Tensor, x_in: Tensor, x0: Tensor, clamp: Clamp) -> Estimate:
+    """R as what x_in holds beside x_0, eps as what x_t holds beside both."""
+    residual = _unit(x_in - x0, clamp is Clamp.RESIDUAL)
+    return Estimate(x0, residual, _noise_left(level, x_t, x0, residual))
+
+
 def _divisor(share: Coefficient, x_t: Tensor, guard: float | None, refusal: str) -> Tensor:
     """`share` to divide by; where it has vanished `guard` stands for it, and without one `refusal` is raised."""
     divisor = torch.as_tensor(share, dtype=x_t.dtype, device=x_t.device)
@@ -210,8 +216,7 @@ class X0(Prediction):
     ) -> Estimate:
         """R = x_in - x_0."""
         x0 = _unit(outputs[0], clamp is not Clamp.NONE)
-        residual = _unit(x_in - x0, clamp is Clamp.RESIDUAL)
-        return Estimate(x0, residual, _noise_left(level, x_t, x0, residual))
+        return _completed(level, x_t, x_in, x0, clamp)
 
 
 @final
@@ -240,8 +245,7 @@ class ResNoise(Prediction):
         determinant = _divisor(level.signal - level.residual + weight, x_t, None, refusal)
         known = x_t - level.noise * outputs[0] - (level.residual - weight) * x_in
         x0 = _unit(known / determinant, clamp is not Clamp.NONE)
-        residual = _unit(x_in - x0, clamp is Clamp.RESIDUAL)
-        return Estimate(x0, residual, _noise_left(level, x_t, x0, residual))
+        return _completed(level, x_t, x_in, x0, clamp)
 
 
 @final
@@ -320,8 +324,7 @@ class Velocity(Prediction):
     ) -> Estimate:
         """x_0 = (x_t - n v) / (a + n)."""
         x0 = _unit((x_t - level.noise * outputs[0]) / (level.signal + level.noise), clamp is not Clamp.NONE)
-        residual = _unit(x_in - x0, clamp is Clamp.RESIDUAL)
-        return Estimate(x0, residual, _noise_left(level, x_t, x0, residual))
+        return _completed(level, x_t, x_in, x0, clamp)
 
 
 AnyPrediction = ResidualNoise | Residual | Noise | X0 | ResNoise | X0Noise | ResidualAddNoise | X0AddNoise | Velocity

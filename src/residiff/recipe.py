@@ -123,10 +123,10 @@ class Recipe(_Settings):
 
 @lru_cache(maxsize=256)
 def _measured(backbone: AnyBackbone, in_channels: int, heads: int) -> tuple[int, int]:
-    """Parameters and size multiple of a network, of which nothing is allocated."""
+    """Parameters (with what else a network holds) and size multiple; nothing is allocated."""
     with torch.device("meta"):
         network = backbone.build(in_channels, 3, heads)
-    return sum(parameter.numel() for parameter in network.parameters()), network.size_multiple
+    return sum(value.numel() for value in network.state_dict().values()), int(network.size_multiple)  # type: ignore[arg-type]
 
 
 def parse(text: str, origin: str = "recipe") -> Recipe:

@@ -28,6 +28,7 @@ from residiff.restore import (
     restore_file,
     restorer,
 )
+from residiff.restore.planes import pad_to_multiple
 
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
 SIZES = [
@@ -40,6 +41,10 @@ MODES = {"L": (), "RGB": (3,), "RGBA": (4,)}
 
 def grey(shape=(6, 7), seed=0):
     return Picture(torch.rand((1, *shape), generator=torch.Generator().manual_seed(seed)))
+
+
+def colours(shape=(6, 7), seed=0):
+    return Picture(torch.rand((3, *shape), generator=torch.Generator().manual_seed(seed)))
 
 
 def opened(path):
@@ -59,6 +64,13 @@ def test_the_result_has_exactly_the_inputs_size(tiny, start, draw):
         image = Image.fromarray(draw((height, width, *MODES[mode]), seed=index))
         result = tiny(image, steps=1)
         assert (result.size, result.mode) == ((width, height), mode)
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 6), (1, 1), (7, 4), (2, 9)])
+def test_a_size_that_does_not_fit_is_mirrored_on_and_cropped_back_where_it_was(tiny, height, width):
+    picture = colours((height, width))
+    whole = tiny.restore(Picture(pad_to_multiple(picture.pixels, tiny.descriptor.size_multiple)))
+    assert torch.equal(tiny.restore(picture).pixels, whole.pixels[:, :height, :width])
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0, 3), (0, 0, 3)])
@@ -122,9 +134,9 @@ def test_other_things_are_refused(tiny, image):
 def test_grey_stays_grey_and_is_seen_as_colours_that_are_equal(tiny):
     picture = grey()
     result = tiny.restore(picture)
-    colours = tiny.restore(Picture(picture.pixels.expand(3, -1, -1)))
+    as_colours = tiny.restore(Picture(picture.pixels.expand(3, -1, -1)))
     assert result.pixels.shape == picture.pixels.shape
-    torch.testing.assert_close(result.pixels, colours.pixels.mean(0, keepdim=True), atol=0, rtol=0)
+    torch.testing.assert_close(result.pixels, as_colours.pixels.mean(0, keepdim=True), atol=0, rtol=0)
 
 
 # ---------------------------------------------------------------- depth, alpha, orientation

@@ -40,9 +40,11 @@ FORBIDDEN_CALLS = {
     "np.load", "numpy.load", "yaml.load", "yaml.unsafe_load", "os.system", "os.popen",
 }  # fmt: skip
 PUBLIC = {
-    "schedule": """AnySchedule Coefficient ConvertedDDPM DDPM GRIDS Grid Increments Level RDDM Resfusion Schedule
-        even_grid injected_variance mixed published_grid quadratic_grid""",
-    "prediction": "AnyPrediction Clamp Estimate Noise Outputs Prediction ResNoise Residual ResidualNoise X0",
+    "schedule": """AnySchedule BETAS Coefficient ColdDiffusion ConvertedDDPM DDPM GRIDS Grid I2SB IRSDE InDI Increments
+        Level RDDM ResShift ResidualFlow Resfusion SHAPES Schedule even_grid injected_variance mixed published_grid
+        quadratic_grid""",
+    "prediction": """AnyPrediction Clamp Estimate Noise Outputs Prediction ResNoise Residual ResidualAddNoise
+        ResidualNoise Velocity X0 X0AddNoise X0Noise""",
     "denoiser": """Backbone Denoiser LOSSES Loss TIME_INPUTS TimeInput coefficient_time from_model index_time
         to_model""",
     "errors": """CheckpointError ConfigError DivergedError ImageDecodeError ImageError ImageTooLargeError

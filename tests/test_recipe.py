@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import re
 import resource
 import string
 import time
@@ -16,10 +17,12 @@ from hypothesis import strategies as st
 
 from residiff import recipe as module
 from residiff.data.degrade import DEGRADATIONS
+from residiff.data.pairs import check_degradation
 from residiff.errors import ConfigError
 from residiff.prediction import AnyPrediction
 from residiff.recipe import MAX_LINE, MAX_PARAMETERS, MAX_TEXT, Recipe, names, override, parse, read
 from residiff.schedule import SHAPES, AnySchedule
+from residiff.train import pairs_for
 
 PRESETS = Path(module.__file__).parent / "recipes"
 FULL = {
@@ -53,6 +56,7 @@ FULL = {
     },
 }  # fmt: skip
 UNET = {"kind": "unet", "width": 8, "multipliers": [1, 2], "groups": 4}
+DDIM_UNET = {"kind": "ddim-unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": [], "image_size": 16}
 DDPM = {"kind": "ddpm", "length": 50, "betas": "linear", "beta_start": 1e-4, "beta_end": 0.02}
 
 
@@ -93,6 +97,7 @@ def test_presets(name):
     assert preset.summary
     assert parse(preset.toml()) == preset
     assert set(tomllib.loads((PRESETS / f"{name}.toml").read_text("utf-8"))) <= set(Recipe.model_fields)
+    check_degradation(preset.data.degrade)
     if preset.network.mask:
         assert DEGRADATIONS[preset.data.degrade.name].gives_mask
 
@@ -120,9 +125,15 @@ schedules = st.one_of(
     tables_of("resfusion", cut),
     tables_of("ddpm", ddpms),
     tables_of("converted-ddpm", {"base": tables_of("ddpm", ddpms)}),
+    tables_of("resshift", lengths | {"kappa": st.floats(0.1, 2)}),
+    tables_of("ir-sde", lengths | {"noise": st.floats(0.01, 0.5)}),
+    tables_of("i2sb", lengths),
+    tables_of("indi", lengths | {"noise": st.floats(0, 0.1)}),
+    tables_of("cold-diffusion", lengths),
+    tables_of("residual-flow", lengths | {"gain": st.floats(0.5, 1)}),
 )
 predictions = st.one_of(
-    st.sampled_from(["residual", "residual-noise", "x0", "resnoise", "noise"]).map(lambda kind: {"kind": kind}),
+    st.sampled_from([member.kind for member in AnyPrediction.__args__]).map(lambda kind: {"kind": kind}),
     st.floats(1e-9, 1e-3).map(lambda guard: {"kind": "noise", "guard": guard}),
 )
 nafnets = st.tuples(st.lists(st.integers(0, 1), min_size=1, max_size=2), st.integers(4, 9), st.integers(0, 1)).map(
@@ -176,23 +187,26 @@ def test_unequal_recipes_are_unequal():
 
 
 def test_every_schedule_and_prediction_can_be_named():
-    kinds = {
-        "rddm": FULL["schedule"],
-        "ddpm": DDPM,
-        "converted-ddpm": {"kind": "converted-ddpm"},
-        "resfusion": {"kind": "resfusion", "length": 12},
-    }
-    assert set(kinds) == {member.kind for member in AnySchedule.__args__}
-    for kind, table in kinds.items():
-        assert parse(tomli_w.dumps(changed(("schedule",), table))).schedule.kind == kind
+    for member in AnySchedule.__args__:
+        table = {"kind": member.kind} | ({"length": 12} if member.kind == "resfusion" else {})
+        assert isinstance(parse(tomli_w.dumps(changed(("schedule",), table))).schedule, member)
     for member in AnyPrediction.__args__:
         assert isinstance(parse(tomli_w.dumps(changed(("prediction",), {"kind": member.kind}))).prediction, member)
 
 
 @pytest.mark.parametrize("mask", [False, True])
 @pytest.mark.parametrize("shows_input", [False, True])
-@pytest.mark.parametrize("backbone", [FULL["network"]["backbone"], UNET])
-@pytest.mark.parametrize("prediction", ["residual", "residual-noise"])
+@pytest.mark.parametrize(
+    ("backbone", "prediction"),
+    [
+        (FULL["network"]["backbone"], "residual"),
+        (FULL["network"]["backbone"], "residual-noise"),
+        (UNET, "residual"),
+        (UNET, "residual-noise"),
+        (UNET | {"shared": True}, "residual-noise"),
+        (DDIM_UNET, "residual"),
+    ],
+)
 def test_the_denoiser_is_what_the_recipe_says(mask, shows_input, backbone, prediction):
     network = {
         "mask": mask,
@@ -226,8 +240,9 @@ def test_a_recipe_cannot_be_changed():
 @pytest.mark.parametrize("key", ["unknown", "KIND", "lenght", "__class__"])
 def test_an_unknown_key_is_named(path, key):
     place = (*path[:-1], key)
-    if "parameters" in place:
-        assert repr(key) in refused(changed(place, 1))
+    if "parameters" in place:  # what a degradation takes is checked before training begins
+        with pytest.raises(ConfigError, match=re.escape(repr(key))):
+            pairs_for(parse(tomli_w.dumps(changed(place, 1))), None)
     else:
         assert key in refused(changed(place, 1))
 
@@ -318,13 +333,14 @@ def test_what_is_no_truth_value_is_refused_where_it_is_meant(path):
         (("network", "backbone"), UNET | {"width": 9}, "must be a multiple of groups"),
         (("network", "backbone"), UNET | {"width": 5, "groups": 5}, "dim must be even"),
         (("network", "backbone"), UNET | {"multipliers": [1, 10**9]}, "width multiplier is 1000000000"),
+        (("network", "backbone"), UNET | {"shared": True}, "a shared encoder serves two heads"),
+        (("network", "backbone"), DDIM_UNET | {"attention": [10**9]}, "attention is at"),
+        (("network", "backbone"), {"kind": "dit", "patch": 3}, "patch"),
+        (("network", "backbone"), {"kind": "dit", "size": "XXL"}, "size"),
         (("data", "crop"), 10**9, "crop is 1000000000"),
         (("data", "crop"), 18, "data.crop is 18; this network needs a multiple of 4"),
         (("data", "picture"), 15, "picture is 15; allowed are 16 to 4096"),
-        (("data", "degrade", "name"), "noize", "did you mean 'noise'"),
-        (("data", "degrade", "parameters", "sigma"), [50, 5], "sigma"),
         (("data", "degrade", "parameters", "sigma"), [1, 2, 3], "sigma"),
-        (("data", "degrade", "parameters", "sigma"), 256, "sigma"),
         (("sampling", "steps"), 0, "sampling.steps"),
         (("sampling", "steps"), 101, "sampling.steps is 101; allowed are 1 to 100"),
         (("sampling", "eta"), 1.01, "sampling.eta"),
@@ -340,16 +356,32 @@ def test_what_is_out_of_range_is_named(path, value, message):
         parse(tomli_w.dumps(changed(path, value)))
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("data", "degrade", "name"), "noize", "did you mean 'noise'"),
+        (("data", "degrade", "parameters", "sigma"), [50, 5], "sigma"),
+        (("data", "degrade", "parameters", "sigma"), 256, "sigma"),
+    ],
+)
+def test_a_degradation_is_checked_before_training(path, value, message):
+    with pytest.raises(ConfigError, match=message):
+        pairs_for(parse(tomli_w.dumps(changed(path, value))), None)
+
+
 LARGE = [
     {"kind": "nafnet", "width": 2048, "encoder": [1] * 3, "middle": 1, "decoder": [1] * 3},
     {"kind": "nafnet", "width": 1024, "encoder": [9] * 7, "middle": 2, "decoder": [9] * 7},
     UNET | {"width": 2048, "multipliers": [16] * 8},
     UNET | {"width": 1024, "multipliers": [4, 8, 16]},
+    {"kind": "ddim-unet", "width": 1024, "multipliers": [8, 16, 16]},
+    {"kind": "dit", "size": "XL", "patch": 2, "input_size": 4096},
 ]
 
 
 @pytest.mark.parametrize("backbone", LARGE)
 def test_a_network_too_large_is_refused_before_it_is_made(backbone):
+    parse(tomli_w.dumps(changed(("network", "backbone"), {"kind": "dit"})))  # what torch imports for it, once
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     message = refused(changed(("network", "backbone"), backbone))
     assert time.process_time() - began < 1.5
@@ -473,7 +505,12 @@ hostile = st.one_of(
         max_leaves=5,
     ),
     st.sampled_from(
-        [UNET, DDPM, {"kind": "resfusion", "steps": 5}, {"kind": "resfusion", "length": 10**5}, {"kind": "noise"}]
+        [
+            UNET,
+            DDIM_UNET,
+            DDPM,
+            *({"kind": kind} for kind in ("dit", "resfusion", "resshift", "ir-sde", "i2sb", "noise")),
+        ]
     ),
 )
 paths = st.sampled_from(

@@ -1,8 +1,8 @@
 """Model and training-state files: safetensors, with what they are in the header and a SHA-256 over every byte.
 
-The header of a file holds its format version, its kind, the recipe as TOML, a card of facts (data, steps, time, figures)
-and `sha256`: the hash of the whole file with those 64 digits set to zeros, so that one changed bit anywhere is found. No
-file that residiff writes, or reads here, can carry code.
+The header of a file holds its format version, its kind, the recipe as TOML, a card of facts (data, steps, time,
+figures) and `sha256`: the hash of the whole file with those 64 digits set to zeros, so that one changed bit anywhere is
+found. No file that residiff writes, or reads here, can carry code.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def _in_order(data: bytes) -> bytes:
     """The file with the facts of its header in order, which safetensors shuffles: equal contents are equal bytes."""
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
-    text = json.dumps({**header, "__metadata__": dict(sorted(header["__metadata__"].items()))}, separators=(",", ":")).encode()
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
@@ -99,12 +100,13 @@ def unpack(data: bytes, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     facts = _header(data)
     if facts.get("format") != "residiff":
-        raise ModelFileError("this safetensors file was not written by residiff; `residiff models import` reads foreign ones")
+        raise ModelFileError("this safetensors file was not written by residiff; give one that was")
     start = _hash_start(data)
     if files.sha256(data[:start] + _NO_HASH.encode() + data[start + 64 :]) != facts.get("sha256"):
         raise ModelFileError("the file is damaged: its SHA-256 does not match; fetch or copy it again")
     if facts.get("format_version") != str(FORMAT_VERSION):
-        raise ModelFileError(f"the file has format version {facts.get('format_version')}; this residiff reads {FORMAT_VERSION}: update it")
+        version = facts.get("format_version")
+        raise ModelFileError(f"the file has format version {version}; this residiff reads {FORMAT_VERSION}: update it")
     if facts.get("kind") != kind:
         raise ModelFileError(f"the file holds a {facts.get('kind')}, not a {kind}")
     try:
@@ -185,7 +187,8 @@ def _check_values(path: Path, weights: Mapping[str, Tensor], allow_not_finite: b
         raise ModelFileError(f"{path}: weights that are not floating point: {', '.join(sorted(foreign)[:5])}")
     broken = [key for key, value in weights.items() if not torch.isfinite(value).all()]
     if broken and not allow_not_finite:
-        raise ModelFileError(f"{path}: weights that are not finite: {', '.join(sorted(broken)[:5])}; train again from before")
+        names = ", ".join(sorted(broken)[:5])
+        raise ModelFileError(f"{path}: weights that are not finite: {names}; train again from before")
 
 
 @dataclass(frozen=True)

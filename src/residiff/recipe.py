@@ -1,7 +1,7 @@
 """Recipes: an experiment as typed, frozen data, read from TOML, written to TOML, stored in every checkpoint.
 
-A recipe says what a model is (schedule, prediction, backbone, what it is shown), how it is sampled, what it is trained on
-and how. Nothing of it is ever retyped at inference.
+A recipe says what a model is (schedule, prediction, backbone, what it is shown), how it is sampled, what it is trained
+on and how. Nothing of it is ever retyped at inference.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import tomllib
 from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import tomli_w
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import nn
 
-from residiff.data.pairs import DataSettings
+from residiff.data.settings import DataSettings
 from residiff.denoiser import TIME_INPUTS, Denoiser
 from residiff.errors import ConfigError, check_range
 from residiff.nn import AnyBackbone, NAFNetSettings
@@ -55,7 +55,7 @@ class Sampling(_Settings):
 
 
 class Training(_Settings):
-    """How it is trained. `start_share` of the times drawn are the start's, where all must be inferred; the rest are even."""
+    """How it is trained. `start_share` of the times are the start's, where all must be inferred; the rest are even."""
 
     iterations: int = Field(default=10_000, ge=1, le=100_000_000)
     batch: int = Field(default=8, ge=1, le=65_536)
@@ -145,7 +145,7 @@ def parse(text: str, origin: str = "recipe") -> Recipe:
 
 
 def _json(text: str, origin: str) -> str:
-    """TOML as JSON, whose strict mode takes arrays as tuples and names as enums, but never a truth value as a number."""
+    """TOML as JSON, whose strict mode takes arrays as tuples and names as enums, but no truth value as a number."""
     if len(text) > MAX_TEXT or max(map(len, text.split("\n"))) > MAX_LINE:
         raise ConfigError(f"{origin} is too long: allowed are {MAX_TEXT} characters, {MAX_LINE} in a line")
     try:
@@ -208,7 +208,7 @@ def override(recipe: Recipe, settings: list[str]) -> Recipe:
     return parse(tomli_w.dumps(data), f"{recipe.name} with {', '.join(settings) or 'no changes'}")
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> object:
     """`text` as TOML; a bare word is a string."""
     try:
         tables = tomllib.loads(f"value = {text}")

@@ -161,6 +161,19 @@ class Run:
             tensors |= {f"optimiser.{index}.{key}": value for key, value in moments.items()}
         return tensors
 
+    def begin_from(self, model: ModelFile) -> None:
+        """Start from a model's averaged weights in place of random ones.
+
+        Raises
+        ------
+        ModelFileError
+            Naming the weights that do not fit the recipe's network.
+        """
+        weights = model.denoiser().backbone.state_dict()
+        check_keys(self.average, weights)
+        self.denoiser.backbone.load_state_dict(weights)
+        self.average = {key: value.clone() for key, value in self.denoiser.backbone.state_dict().items()}
+
     def resume(self) -> None:
         """Continue from the state in the folder.
 
@@ -201,11 +214,17 @@ def pairs_for(recipe: Recipe, folder: Path | None) -> Pairs:
 
 
 @contextlib.contextmanager
-def open_run(recipe: Recipe, folder: Path, device: str = "cpu", *, resume: bool = False) -> Iterator[Run]:
+def open_run(
+    recipe: Recipe, folder: Path, device: str = "cpu", *, resume: bool = False, init: ModelFile | None = None
+) -> Iterator[Run]:
     """A run that holds `folder` for itself; with `resume` it continues, or says why it begins anew.
+
+    A run that begins takes the weights of `init`, where one is given, in place of random ones.
 
     Raises
     ------
+    ConfigError
+        If the folder holds a run already and `resume` is false.
     LockedError
         If another process trains in the folder.
     CheckpointError
@@ -213,8 +232,12 @@ def open_run(recipe: Recipe, folder: Path, device: str = "cpu", *, resume: bool 
     """
     with files.lock(folder):
         run = Run(recipe, folder, device)
+        if init is not None:
+            run.begin_from(init)
         if resume:
             _continue_or_begin(run)
+        elif (folder / STATE).exists():
+            raise ConfigError(f"{folder} holds a run already; continue it with --resume, or take another folder")
         yield run
 
 

@@ -91,6 +91,9 @@ MISTAKES = {
     "setting's value": ("train tiny -o run --set training.batch=0", 2, "training.batch: .*greater than or equal to 1"),
     "setting's word": ("train tiny -o run --set schedule.kind=rdm", 2, "'rdm' .*'rddm', 'resfusion'"),
     "device to train on": ("train tiny -o run --device gpu", 2, "device 'gpu' is not known; allowed are auto, cpu"),
+    "model to start from": ("train tiny -o run --init lowlight", 4, "no model 'lowlight'; did you mean 'low-light'"),
+    "model that does not fit": ("train denoise -o run --init low-light", 4, "weights do not fit the recipe's network"),
+    "a run that is there": ("train tiny -o old", 2, "old holds a run already; continue it with --resume"),
     "data folder": ("train tiny -o run --data photos", 2, "photos has no folder 'clean'; a paired folder holds"),
     "pairs": ("train tiny -o run --data unpaired", 2, "unpaired: no file for degraded/a"),
     "degradation": ("data make -o set -k rian", 2, "'rian' is not a degradation: did you mean 'rain'"),
@@ -138,6 +141,8 @@ def place(tmp_path, monkeypatch, tiny_file, masked_file):
     colours.convert("RGBA").save("alpha.png")
     (tmp_path / "notes.png").write_text("not a picture, not a model, not a recipe\n")
     (tmp_path / "notes.toml").write_text("this is no recipe\n")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/state.safetensors").write_bytes(b"of an earlier run")
     (tmp_path / "cut.safetensors").write_bytes(tiny_file.read_bytes()[:-8])
     return tmp_path
 

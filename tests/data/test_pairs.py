@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 
 from residiff.data import pairs as module
 from residiff.data.degrade import DEGRADATIONS
-from residiff.data.pairs import DataSettings, Degrade, PairedFolder, Stretch, SyntheticPairs, paired_files
+from residiff.data.pairs import PairedFolder, Stretch, SyntheticPairs, paired_files
+from residiff.data.settings import DataSettings, Degrade
 from residiff.errors import ConfigError, ImageDecodeError, ImageError
 
 NOISE = Degrade("noise")
@@ -157,9 +158,9 @@ def test_settings_out_of_range_are_refused(change, message):
         ("noise", {"sigma": float("nan")}, "sigma"),
     ],
 )
-def test_a_degradation_is_checked_when_it_is_named(name, parameters, message):
+def test_a_degradation_is_checked_before_anything_is_made(name, parameters, message):
     with pytest.raises(ConfigError, match=message):
-        Degrade(name, parameters)
+        SyntheticPairs(DataSettings(Degrade(name, parameters)), 0)
 
 
 # Folders

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from residiff.errors import ConfigError
 from residiff.nn import NAFNetSettings, UNetSettings
+from residiff.nn.embedding import sinusoidal
 from residiff.nn.nafnet import Block, ChannelNorm, NAFNet
 
 
@@ -66,6 +68,27 @@ def test_a_block_has_the_parameters_of_the_paper():
     assert sum(value.numel() for value in Block(c, t).parameters()) == expected
 
 
+def by_hand(network, x, t):
+    """The network of two levels, written out."""
+    time = network.time(sinusoidal(t, 64))
+    first = network.encoder[0](network.intro(F.pixel_unshuffle(x, 2)), time)
+    second = network.encoder[1](network.down[0](first), time)
+    bottom = network.middle(network.down[1](second), time)
+    up = network.decoder[0](F.pixel_shuffle(network.up[0](bottom), 2) + second, time)
+    up = network.decoder[1](F.pixel_shuffle(network.up[1](up), 2) + first, time)
+    return F.pixel_shuffle(network.ending(up), 2)
+
+
+def test_the_network_is_its_levels_and_so_is_its_gradient():
+    network = tiny(encoder=(1, 1), decoder=(1, 1))
+    x, t = inputs(), times(3, 400)
+    expected, (given,) = by_hand(network, x, t[0]), network(x, t)
+    assert close(expected, given)
+    wanted = torch.autograd.grad(expected.square().sum(), list(network.parameters()))
+    got = torch.autograd.grad(given.square().sum(), list(network.parameters()))
+    assert all(close(one, other, 1e-4) for one, other in zip(wanted, got, strict=True))
+
+
 def test_channel_norm_is_torchs_over_channels():
     norm = ChannelNorm(8)
     torch.nn.init.normal_(norm.weight)
@@ -87,7 +110,11 @@ def test_a_block_is_its_formula():
     y = y * block.attention(y.mean((2, 3), keepdim=True))
     middle = x + block.scale1 * block.project(y)
     z = block.widen(block.norm2(middle))
-    assert close(middle + block.scale2 * block.narrow(z[:, :4] * z[:, 4:]), block(x, time))
+    expected, given = middle + block.scale2 * block.narrow(z[:, :4] * z[:, 4:]), block(x, time)
+    assert close(expected, given)
+    wanted = torch.autograd.grad(expected.square().sum(), list(block.parameters()))
+    got = torch.autograd.grad(given.square().sum(), list(block.parameters()))
+    assert all(close(one, other, 1e-4) for one, other in zip(wanted, got, strict=True))
 
 
 def test_a_fresh_block_passes_its_input_on():

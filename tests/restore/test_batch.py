@@ -11,7 +11,7 @@ import pytest
 from residiff.data import images
 from residiff.data.images import Format
 from residiff.errors import ConfigError, ImageDecodeError, ImageUnsupportedError, ResourceError
-from residiff.restore import Job, Options, Outcome, batch, plan, restore_all, write_failures
+from residiff.restore import Job, Options, Outcome, batch, plan, restore_all, restore_file, write_failures
 
 
 @pytest.fixture
@@ -335,6 +335,15 @@ def test_options_reach_the_file(tiny, picture_file, tmp_path):
     assert "over the limit of 271" in str(outcome.error)
     a, b = (images.to_array(images.read(tmp_path / name), 8) for name in ("b.png", "a.png"))
     assert not np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("arguments", [{"steps": 5}, {"seed": 5}, {"strength": 0.5}, {"steps": 3, "seed": 4}])
+def test_a_file_is_restored_as_its_picture_is(tiny, picture_file, tmp_path, arguments):
+    source = picture_file("a.png")
+    restore_file(Job(source, tmp_path / "b.png"), tiny, Options(**arguments))
+    result, picture = images.to_array(images.read(tmp_path / "b.png")), images.read(source)
+    np.testing.assert_array_equal(result, images.to_array(tiny.restore(picture, **arguments)))
+    assert not np.array_equal(result, images.to_array(tiny.restore(picture)))
 
 
 def test_failures_survive_any_name_and_an_old_list_does_not_outlive_its_run(tmp_path):

@@ -267,6 +267,12 @@ def test_auto_is_a_device():
     assert pick_device("cpu") == torch.device("cpu")
 
 
+@pytest.mark.parametrize("changed", ["sampling.eta=0.0", "sampling.sampler=multistep", "sampling.grid=quadratic"])
+def test_the_recipes_sampling_is_what_runs(tiny, untrained, changed):
+    image = torch.full((3, 8, 8), 0.5)
+    assert not torch.equal(Restorer(untrained(changed))(image, steps=4), tiny(image, steps=4))
+
+
 # ---------------------------------------------------------------- determinism
 
 

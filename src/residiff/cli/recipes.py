@@ -46,7 +46,10 @@ def show(
 def check(files: Annotated[list[Path], typer.Argument(help="Recipes, .toml.")]) -> None:
     """Check recipes; each fault is named with what is allowed."""
     from residiff import recipe as recipes
+    from residiff.train import pairs_for
 
     for file in files:
-        recipes.read(str(file)).build()
+        recipe = recipes.read(str(file))
+        recipe.build()
+        pairs_for(recipe, None)
         note(f"{file}: fine")

@@ -17,18 +17,22 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
     data: Annotated[Path | None, typer.Option(help="A folder with clean/ and degraded/ (and mask/).")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
+    init: Annotated[str | None, typer.Option(metavar="MODEL", help="Start from this model's weights.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
     workers: Annotated[int, typer.Option(help="Processes that prepare the data.")] = 0,
 ) -> None:
     """Train a model by a recipe, from procedural pictures or a folder of pairs."""
+    from residiff import models
     from residiff import recipe as recipes
     from residiff import train as training
+    from residiff.checkpoint import load_model
     from residiff.restore import pick_device
 
     chosen = recipes.override(recipes.read(recipe), set_ or [])
     pairs, place = training.pairs_for(chosen, data), str(pick_device(device))
-    with training.open_run(chosen, output, place, resume=resume) as run:
+    start = None if init is None else load_model(models.find(init))
+    with training.open_run(chosen, output, place, resume=resume, init=start) as run:
         note(f"{chosen.name}: step {run.step} of {chosen.training.iterations}")
         with progress() as bar:
             task = bar.add_task("training", total=chosen.training.iterations, completed=run.step)

@@ -1,12 +1,11 @@
 """Pairs of clean and degraded images to train on, each a pure function of its number.
 
-`SyntheticPairs` needs no files: procedural pictures, a degradation, a crop. `PairedFolder` reads `clean/` and `degraded/`
-(and `mask/`) of a folder, paired by name.
+`SyntheticPairs` needs no files: procedural pictures, a degradation, a crop. `PairedFolder` reads `clean/` and
+`degraded/` (and `mask/`) of a folder, paired by name.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -16,47 +15,15 @@ from torch.utils.data import Dataset
 
 from residiff.data import images
 from residiff.data.degrade import degrade
-from residiff.data.draws import Range
 from residiff.data.picture import Picture
+from residiff.data.settings import DataSettings, Degrade
 from residiff.data.synthetic import clean_image
-from residiff.errors import ConfigError, check_range
+from residiff.errors import ConfigError
 from residiff.seeds import generator
 
 
-@dataclass(frozen=True)
-class Degrade:
-    """A degradation of the table by name, and ranges (or single numbers) for its parameters."""
-
-    name: str
-    parameters: dict[str, Range | float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        degrade(self.name, torch.full((3, 8, 8), 0.5), generator(0), self.parameters)  # a dry run finds what is wrong
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """What is trained on: procedural images and a degradation, unless a folder of pairs is given.
-
-    Each procedural picture is `picture` pixels wide; about `reuse` crops of each are used, from the last `window`
-    pictures. `crop` is the side of what the network sees.
-    """
-
-    degrade: Degrade
-    crop: int = 96
-    picture: int = 176
-    reuse: int = 8
-    window: int = 512
-
-    def __post_init__(self) -> None:
-        check_range("crop", self.crop, 8, 4096)
-        check_range("picture", self.picture, self.crop, 4096)
-        check_range("reuse", self.reuse, 1, 10_000)
-        check_range("window", self.window, 1, 100_000)
-
-
 class Pair(NamedTuple):
-    """A clean image and its degraded version, (3, H, W) in [0, 1], and a mask (K, H, W) with K = 0 where there is none."""
+    """A clean image and its degraded version, (3, H, W) in [0, 1], and a mask (K, H, W), K = 0 where there is none."""
 
     clean: Tensor
     degraded: Tensor
@@ -69,6 +36,11 @@ class Pairs(Protocol):
     def __call__(self, index: int) -> Pair:
         """The pair, cropped for training."""
         ...
+
+
+def check_degradation(chosen: Degrade) -> None:
+    """Raise `ConfigError`, with the nearest name, where a degradation or its parameters do not exist as said."""
+    degrade(chosen.name, torch.full((3, 8, 8), 0.5), generator(0), chosen.parameters)  # a dry run finds what is wrong
 
 
 def _draw(below: int, source: torch.Generator) -> int:
@@ -92,11 +64,12 @@ def _grey(picture: Picture) -> Tensor:
 class SyntheticPairs:
     """Crops of procedural pictures, degraded on the fly.
 
-    Pair i shows one of the last `window` pictures at the time when pair i is due, so that a picture is drawn once and used
-    about `reuse` times.
+    Pair i shows one of the last `window` pictures at the time when pair i is due, so that a picture is drawn once and
+    used about `reuse` times.
     """
 
     def __init__(self, data: DataSettings, seed: int) -> None:
+        check_degradation(data.degrade)
         self.data = data
         self.seed = seed
         self.pictures: dict[int, Tensor] = {}
@@ -124,7 +97,7 @@ class SyntheticPairs:
 
 
 def paired_files(folder: Path) -> list[dict[str, Path]]:
-    """The pairs of a folder: for each name the files of `clean/`, `degraded/` and, where it exists, `mask/`, sorted by name.
+    """The pairs of a folder, sorted by name: of each its files in `clean/`, `degraded/` and maybe `mask/`.
 
     Raises
     ------
@@ -135,11 +108,13 @@ def paired_files(folder: Path) -> list[dict[str, Path]]:
     parts = {kind: _by_name(folder / kind) for kind in kinds if (folder / kind).is_dir()}
     absent = [kind for kind in kinds if kind not in parts]
     if absent:
-        raise ConfigError(f"{folder} has no folder {absent[0]!r}; a paired folder holds clean/ and degraded/, and mask/ if need be")
+        needed = "a paired folder holds clean/ and degraded/, and mask/ if need be"
+        raise ConfigError(f"{folder} has no folder {absent[0]!r}; {needed}")
     everything = sorted(set().union(*parts.values()))
     alone = [f"{kind}/{name}" for kind in kinds for name in everything if name not in parts[kind]]
     if alone:
-        raise ConfigError(f"{folder}: no file for {', '.join(alone[:5])}" + (f" and {len(alone) - 5} more" if len(alone) > 5 else ""))
+        more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
+        raise ConfigError(f"{folder}: no file for {', '.join(alone[:5])}{more}")
     if not everything:
         raise ConfigError(f"{folder} holds no images")
     return [{kind: parts[kind][name] for kind in kinds} for name in everything]
@@ -175,7 +150,8 @@ class PairedFolder:
         crop = self.data.crop
         height, width = clean.shape[1:]
         if min(height, width) < crop:
-            raise ConfigError(f"{entry['clean']} is {width} x {height}, smaller than the crop of {crop}; set a smaller data.crop")
+            size = f"{width} x {height}, smaller than the crop of {crop}"
+            raise ConfigError(f"{entry['clean']} is {size}; set a smaller data.crop")
         top, left, turn = _draw(height - crop + 1, source), _draw(width - crop + 1, source), _draw(8, source)
         window = (slice(None), slice(top, top + crop), slice(left, left + crop))
         return Pair(*(_turned(image[window], turn).contiguous() for image in (clean, degraded, mask)))

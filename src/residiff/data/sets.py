@@ -9,8 +9,9 @@ from pathlib import Path
 from residiff.data import images
 from residiff.data.degrade import DEGRADATIONS, degrade
 from residiff.data.draws import Degraded, Range
-from residiff.data.pairs import Degrade
+from residiff.data.pairs import check_degradation
 from residiff.data.picture import Picture
+from residiff.data.settings import Degrade
 from residiff.data.synthetic import clean_image
 from residiff.errors import ConfigError, check_range
 from residiff.seeds import generator
@@ -49,6 +50,7 @@ def make_set(
 ) -> Iterator[str]:
     """Write `count` procedural pairs of `size` x `size` pixels; yields each name when it is written."""
     chosen = Degrade(kind, dict(parameters))
+    check_degradation(chosen)
     check_range("count", count, 1, 10_000_000)
     check_range("size", size, 1, 16_384)
     for index in range(count):
@@ -63,6 +65,7 @@ def degrade_folder(
 ) -> Iterator[str]:
     """Degrade the pictures of a folder, in the order of their names; yields each name when it is written."""
     chosen = Degrade(kind, dict(parameters))
+    check_degradation(chosen)
     paths = images.list_images(source)
     if not paths:
         raise ConfigError(f"{source} holds no pictures")

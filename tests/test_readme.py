@@ -1,0 +1,68 @@
+"""Every command and every block of Python in the README runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from residiff.cli import main
+
+README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+COMMANDS = [line.split("  #")[0].strip() for line in README.splitlines() if line.startswith("residiff ")]
+SHORTER = {"-n 485": "-n 2", "--size 256": "--size 64"}
+SHORT_TRAINING = " --set training.iterations=2 --set training.batch=1"
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with everything that the README's commands name."""
+    pixels = np.random.default_rng(0).integers(0, 255, (72, 80, 3), dtype=np.uint8)
+    for name in ("photo.jpg", "photo.png", "photos/a.png", "pairs/clean/a.png", "pairs/degraded/a.png", "truth/a.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "shadow.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(command: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    for long, short in SHORTER.items():
+        command = command.replace(long, short)
+    if command.startswith("residiff train"):
+        command += SHORT_TRAINING
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    with pytest.raises(SystemExit) as end:
+        main()
+    return int(end.value.code or 0)
+
+
+def test_the_commands_run_in_their_order(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(COMMANDS) >= 12
+    failed = {command: code for command in COMMANDS if (code := run(command, monkeypatch))}
+    assert failed == {}
+    for written in (
+        "out.png",
+        "restored/a.png",
+        "runs/mine/model.safetensors",
+        "set/degraded/000000.png",
+        "schedule.csv",
+    ):
+        assert (desk / written).exists(), written
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
+def test_the_python_runs(block: str, desk: Path) -> None:
+    exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+
+
+def test_every_picture_is_there() -> None:
+    root = Path(__file__).parent.parent
+    for target in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+        assert (root / target).exists(), target

@@ -44,7 +44,7 @@ def changes(process, path, limit):
 def test_tiny_from_nothing(program, cli, tmp_path):
     run = tmp_path / "run"
     training = program("train", "tiny", "-o", run)
-    moments = changes(training, run / "state.safetensors", 240)
+    moments = changes(training, run / "state.safetensors", 280)
     assert training.communicate()[1].decode().splitlines()[-1] == f"wrote {run / 'model.safetensors'}"
     assert training.returncode == 0
     settings = recipe.read("tiny").training

@@ -41,6 +41,7 @@ FULL = {
         "mask": False,
         "shows_input": True,
         "time_input": "index",
+        "preprocess": "none",
         "clamp": "none",
         "backbone": {"kind": "nafnet", "width": 8, "encoder": [1], "middle": 1, "decoder": [1], "fold": 2},
     },

@@ -24,6 +24,6 @@ def describe() -> dict[str, str | int]:
 
 
 def _memory() -> float:
-    if not hasattr(os, "sysconf"):
+    if os.name == "nt":  # Windows has no sysconf
         return 0.0
     return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

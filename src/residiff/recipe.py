@@ -36,12 +36,16 @@ class _Settings(BaseModel):
 
 
 class Network(_Settings):
-    """What the network is and is shown: `mask` adds a channel, `shows_input` puts x_in beside x_t."""
+    """What the network is and is shown: `mask` adds a channel, `shows_input` puts x_in beside x_t.
+
+    `preprocess` is done to the degraded image first: with "expose" x_in is the picture as if exposed for longer.
+    """
 
     backbone: Annotated[AnyBackbone, Field(discriminator="kind")] = Field(default_factory=NAFNetSettings)
     mask: bool = False
     shows_input: bool = True
     time_input: Literal["index", "coefficient"] = "index"
+    preprocess: Literal["none", "expose"] = "none"
     clamp: Clamp = Clamp.NONE
 
 

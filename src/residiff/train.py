@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from residiff import files
 from residiff.checkpoint import ModelFile, TrainingState, check_keys, load_state, save_model, save_state
 from residiff.data.pairs import Pair, PairedFolder, Pairs, Stretch, SyntheticPairs
+from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import LOSSES, Denoiser, to_model
 from residiff.errors import CheckpointError, ConfigError, DivergedError, ModelFileError
 from residiff.recipe import Recipe, Training
@@ -136,6 +137,7 @@ class Run:
         times = draw_times(settings, len(self.recipe.schedule), source).to(self.device)
         if self.recipe.network.mask and mask.shape[1] == 0:
             raise ConfigError("the recipe's network is shown a mask, but the data have none")
+        degraded = PREPROCESS[self.recipe.network.preprocess](degraded)
         condition = to_model(mask) if self.recipe.network.mask else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             return self.denoiser.loss(

@@ -20,6 +20,7 @@ from residiff import models
 from residiff.checkpoint import Card, ModelFile, load_model
 from residiff.data.images import from_pil, to_pil
 from residiff.data.picture import Picture, from_array, to_array
+from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import from_model, to_model
 from residiff.errors import ConfigError, ModelFileError, ResourceError, check_range
 from residiff.prediction import Estimate
@@ -180,6 +181,7 @@ class Restorer:
 
     def _input(self, picture: Picture) -> Tensor:
         pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
+        pixels = PREPROCESS[self.recipe.network.preprocess](pixels)
         padded = pad_to_multiple(pixels.expand(3, -1, -1), self.descriptor.size_multiple)
         return to_model(padded)[None].to(self.device)
 

@@ -25,7 +25,8 @@ from residiff.errors import CheckpointError, ConfigError, ModelFileError
 from residiff.recipe import Recipe
 
 FORMAT_VERSION = 1
-MAX_HEADER = 16_000_000  # the state of the largest network that a recipe allows has 12 MB; JSON costs 30 times its size
+# The state of the largest network that a recipe allows has 12 MB; JSON costs 30 times its size
+MAX_HEADER = 16_000_000
 WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 _HASH_KEY = b'"sha256":"'
 _NO_HASH = "0" * 64

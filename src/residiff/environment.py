@@ -24,6 +24,7 @@ def describe() -> dict[str, str | int]:
 
 
 def _memory() -> float:
-    if os.name == "nt":  # Windows has no sysconf
+    # Windows has no sysconf
+    if os.name == "nt":
         return 0.0
     return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -156,7 +156,8 @@ def _schedule_csv(schedule: Schedule) -> str:
 
 def _rendered(figure: Figure, format: str) -> bytes:
     data = io.BytesIO()
-    stamp = {"Date": None} if format == "svg" else {"Software": None}  # bytes that depend on nothing but the plot
+    # Bytes that depend on nothing but the plot
+    stamp = {"Date": None} if format == "svg" else {"Software": None}
     figure.savefig(data, format=format, metadata=stamp)
     return data.getvalue()
 

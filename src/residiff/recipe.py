@@ -28,7 +28,8 @@ from residiff.schedule import RDDM, AnySchedule
 
 MAX_PARAMETERS = 2_000_000_000
 MAX_TEXT = 32_000
-MAX_LINE = 4_200  # the longest summary fits, all of it escaped; TOML's cost grows with the square of a dotted key
+# The longest summary fits, all of it escaped; TOML's cost grows with the square of a dotted key
+MAX_LINE = 4_200
 
 
 class _Settings(BaseModel):

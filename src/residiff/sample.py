@@ -158,7 +158,8 @@ def _multistep(x: Tensor, x_in: Tensor, x0: Tensor, before: tuple[float, Tensor]
         return x_s
     lam_before, x0_before = before
     lam_t, lam_s = _signal_to_noise(t), _signal_to_noise(s)
-    if not lam_before * (1 + 1e-6) < lam_t < lam_s:  # two estimates as good as one: nothing to extrapolate from
+    # Two estimates as good as one: nothing to extrapolate from
+    if not lam_before * (1 + 1e-6) < lam_t < lam_s:
         return x_s
     weight = (_share(s) * math.log(lam_s / lam_t) - drift) / math.log(lam_t / lam_before)
     return x_s + weight * (x0 - x0_before)

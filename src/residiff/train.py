@@ -34,7 +34,8 @@ logger = logging.getLogger(__name__)
 STATE = "state.safetensors"
 MODEL = "model.safetensors"
 METRICS = "metrics.csv"
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter
+# What AdamW keeps of each parameter
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ class Run:
         self.device = torch.device(device)
         self.step = 0
         self.rows: list[Progress] = []
-        with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global generator: leave it as it was
+        # torch's layers draw from the global generator: leave it as it was
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.training.seed)
             self.denoiser: Denoiser = recipe.build().to(self.device)
         self.average = {key: value.clone() for key, value in self.denoiser.backbone.state_dict().items()}

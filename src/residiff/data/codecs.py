@@ -38,9 +38,11 @@ def libvips() -> Library:
     """The pyvips module, loaded on first use, with nothing cached and the decoders unfit for foreign files blocked."""
     import pyvips
 
-    logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else each oddity of a file goes to stderr
+    # Else each oddity of a file goes to stderr
+    logging.getLogger("pyvips").addHandler(logging.NullHandler())
     pyvips.block_untrusted_set(True)
-    pyvips.cache_set_max(0)  # no result is asked for twice, and cached ones hold whole files in memory
+    # No result is asked for twice, and cached ones hold whole files in memory
+    pyvips.cache_set_max(0)
     return pyvips
 
 

@@ -71,7 +71,8 @@ def to_srgb(name: str, colour: VipsImage) -> VipsImage:
 def _has_usable_profile(name: str, colour: VipsImage, mode: str) -> bool:
     if not colour.get_typeof(PROFILE_FIELD):
         return False
-    try:  # libvips replaces a bad profile by sRGB in silence; this is the strict check
+    # libvips replaces a bad profile by sRGB in silence; this is the strict check
+    try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(colour.get(PROFILE_FIELD)))
         ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
     except (OSError, ImageCms.PyCMSError) as error:

@@ -19,7 +19,8 @@ _MM_PER_CM = 10.0
 _TIFF_MAGIC = (b"II*\0", b"MM\0*")
 _ORIENTATION = 0x0112
 _SUBFILE_TYPE = 0x00FE
-_RAW_TAGS = (0x828D, 0xC612)  # colour filter array; DNG version
+# Colour filter array; DNG version
+_RAW_TAGS = (0x828D, 0xC612)
 
 
 def metadata_of(name: str, image: VipsImage) -> Metadata:
@@ -78,7 +79,8 @@ def _blob(image: VipsImage, field: str) -> bytes | None:
 def _resolution(image: VipsImage) -> tuple[float, float] | None:
     """(x, y) pixels per millimetre; None where the file states none, or nonsense, or the 72 dpi that say nothing."""
     stated: tuple[float, float] = (image.xres, image.yres)
-    if stated == (1.0, 1.0):  # WebP and AVIF have EXIF alone to say it, which libvips does not look up
+    # WebP and AVIF have EXIF alone to say it, which libvips does not look up
+    if stated == (1.0, 1.0):
         stated = _exif_resolution(image) or DEFAULT_RESOLUTION
     is_silent = all(abs(value / 72 * MM_PER_INCH - 1) < 1e-3 for value in stated)
     return stated if not is_silent and all(0 < value < 1e6 for value in stated) else None
@@ -88,7 +90,8 @@ def _exif_resolution(image: VipsImage) -> tuple[float, float] | None:
     fields = [f"exif-ifd0-{field}" for field in ("XResolution", "YResolution", "ResolutionUnit")]
     if not all(image.get_typeof(field) for field in fields):
         return None
-    x, y, unit = (image.get(field).split()[0] for field in fields)  # as "300/1 (300, Rational, ...)"
+    # As "300/1 (300, Rational, ...)"
+    x, y, unit = (image.get(field).split()[0] for field in fields)
     length = _MM_PER_CM if unit == "3" else MM_PER_INCH
     try:
         return float(Fraction(x)) / length, float(Fraction(y)) / length

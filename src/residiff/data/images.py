@@ -196,7 +196,8 @@ def _decoding(name: str) -> Iterator[None]:
         yield
     except (ImageError, ImageWarning, MemoryError):
         raise
-    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, RuntimeError, struct.error, ...
+    # Decoders raise OSError, SyntaxError, ValueError, RuntimeError, struct.error, ...
+    except Exception as error:
         cause = _summary(error)
         raise ImageDecodeError(f"{name}: damaged or cut short ({cause}); get it again") from error
 
@@ -217,7 +218,8 @@ def _contents(source: Path | bytes) -> tuple[str, bytes]:
 
 
 def _bytes_of(path: Path) -> bytes:
-    if not path.is_file():  # opening a pipe would block for ever
+    # Opening a pipe would block for ever
+    if not path.is_file():
         raise ImageDecodeError(f"{path}: there is no such file; check the name")
     try:
         return path.read_bytes()
@@ -245,7 +247,8 @@ def _picture(name: str, opened: VipsImage) -> Picture:
     stored = joined.numpy().reshape(image.height, image.width, joined.bands)
     array = _TURNS.get(_integer(opened, "orientation"), np.asarray)(stored)
     depth: BitDepth = 8 if image.format == "uchar" else 16
-    alpha = array[..., srgb.bands :].astype(np.uint8 if depth == 8 else np.uint16)  # converted colours widen it
+    # Converted colours widen it
+    alpha = array[..., srgb.bands :].astype(np.uint8 if depth == 8 else np.uint16)
     pixels = planes_of(array[..., : srgb.bands])
     return Picture(pixels, planes_of(alpha) if alpha.shape[2] else None, depth, metadata)
 

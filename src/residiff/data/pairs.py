@@ -40,7 +40,8 @@ class Pairs(Protocol):
 
 def check_degradation(chosen: Degrade) -> None:
     """Raise `ConfigError`, with the nearest name, where a degradation or its parameters do not exist as said."""
-    degrade(chosen.name, torch.full((3, 8, 8), 0.5), generator(0), chosen.parameters)  # a dry run finds what is wrong
+    # A dry run finds what is wrong
+    degrade(chosen.name, torch.full((3, 8, 8), 0.5), generator(0), chosen.parameters)
 
 
 def _draw(below: int, source: torch.Generator) -> int:

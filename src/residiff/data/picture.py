@@ -93,7 +93,8 @@ def to_array(picture: Picture, bit_depth: BitDepth | None = None) -> Array:
     planes = picture.planes
     array: Array = np.empty((*planes[0].shape, len(planes)), kind)
     for channel, plane in enumerate(planes):
-        for row in range(0, array.shape[0], _STRIP_ROWS):  # strips keep the float temporaries small
+        # Strips keep the float temporaries small
+        for row in range(0, array.shape[0], _STRIP_ROWS):
             rows = slice(row, row + _STRIP_ROWS)
             array[rows, :, channel] = _rounded(plane[rows].detach().cpu().numpy(), 2**depth - 1)
     return array

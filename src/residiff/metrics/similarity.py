@@ -63,7 +63,8 @@ def ssim(a: Tensor, b: Tensor) -> float:
     if min(height, width) < WINDOW:
         raise ConfigError(f"the images are {width} x {height} pixels; SSIM needs at least {WINDOW} x {WINDOW}")
     total = 0.0
-    for top in range(0, height - WINDOW + 1, _STRIP_ROWS):  # strips keep the float64 moments small
+    # Strips keep the float64 moments small
+    for top in range(0, height - WINDOW + 1, _STRIP_ROWS):
         rows = slice(top, top + _STRIP_ROWS + WINDOW - 1)
         total += _similarities(a[:, rows].double(), b[:, rows].double()).sum().item()
     return total / (a.shape[0] * (height - WINDOW + 1) * (width - WINDOW + 1))

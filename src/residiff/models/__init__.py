@@ -9,7 +9,8 @@ from pathlib import Path
 
 from residiff.errors import ModelFileError, ResourceError
 
-HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")  # ./model and ../model are paths
+# ./model and ../model are paths
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def bundled() -> dict[str, Path]:

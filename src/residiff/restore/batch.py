@@ -135,7 +135,8 @@ def _expanded(source: Path, output: Path, recursive: bool) -> list[tuple[Path, P
 
 
 def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))  # Path.resolve fails on links in a circle
+    # Path.resolve fails on links in a circle
+    return Path(os.path.realpath(path))
 
 
 def _nearest(path: Path) -> str:
@@ -178,7 +179,8 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
             raise ConfigError(
                 f"{job.target} would be written over a picture to read; choose another output or --suffix"
             )
-        key = unicodedata.normalize("NFC", str(place)).casefold()  # some file systems see no difference
+        # Some file systems see no difference
+        key = unicodedata.normalize("NFC", str(place)).casefold()
         if key in taken:
             raise ConfigError(f"{taken[key]} and {job.source} would both become {job.target}; rename one")
         taken[key] = job.source

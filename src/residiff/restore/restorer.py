@@ -129,7 +129,8 @@ class Restorer:
         """As calling the restorer, picture to picture: size, bit depth, alpha and metadata stay."""
         check_range("strength", strength, 0, 1)
         with memory_errors():
-            (last,) = deque(self.states(picture, mask, steps=steps, seed=seed), maxlen=1)  # the others are let go
+            # The others are let go
+            (last,) = deque(self.states(picture, mask, steps=steps, seed=seed), maxlen=1)
             return replace(picture, pixels=self._pixels(picture, last.x[0], strength))
 
     def _pixels(self, picture: Picture, x: Tensor, strength: float) -> Tensor:
@@ -166,7 +167,8 @@ class Restorer:
         if masked and not self.descriptor.needs_mask:
             raise ConfigError(f"model {name!r} takes no mask; leave it out")
 
-    @torch.inference_mode()  # as a decorator: a `with` in a generator would leave the caller in this mode at each yield
+    # As a decorator: a `with` in a generator would leave the caller in this mode at each yield
+    @torch.inference_mode()
     def _sampled(self, x_in: Tensor, levels: tuple[Level, ...], condition: Tensor | None, seed: int) -> Iterator[State]:
         noise = seeded_noise(seed, x_in.shape, self.device)
         sampler: Sampler = multistep
@@ -212,7 +214,8 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(found)
-    if name.partition(":")[0] not in DEVICES:  # torch has more, some of which compute nothing
+    # torch has more, some of which compute nothing
+    if name.partition(":")[0] not in DEVICES:
         raise ConfigError(f"device {name!r} is not known; allowed are auto, {', '.join(DEVICES)}, cuda:1 and so on")
     try:
         return torch.zeros(1, device=name).device

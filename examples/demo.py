@@ -63,6 +63,18 @@ def write_pictures(rows: list[Restored], model: str, folder: Path) -> None:
     grid(pictures, ["input", f"restored by {model}", "truth"], captions, folder / f"{model}.png")
 
 
+def write_overview(shown: dict[str, Restored], path: Path) -> None:
+    """Write one photograph's middle for each model, as a labelled grid."""
+    rows = [[_middle(image) for image in (row.degraded, row.result, row.truth)] for row in shown.values()]
+    captions = [[_figures(row.before), f"{model}: {_figures(row.after)}", row.name] for model, row in shown.items()]
+    grid(rows, ["input", "restored", "truth"], captions, path)
+
+
+def _middle(image: Tensor, side: int = 288) -> Tensor:
+    top, left = (image.shape[1] - side) // 2, (image.shape[2] - side) // 2
+    return image[:, top : top + side, left : left + side]
+
+
 def _figures(figures: tuple[float, float]) -> str:
     return f"{figures[0]:.2f} dB, SSIM {figures[1]:.3f}"
 
@@ -72,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder of the pictures")
     folder = parser.parse_args().output
-    gains = {}
+    gains, shown = {}, {}
     for model in models.bundled():
         began = time.perf_counter()
         rows = restore_photographs(model)
@@ -80,7 +92,9 @@ def main() -> None:
         for row in rows:
             print(f"  {row.name:10s} {_figures(row.before)} -> {_figures(row.after)}")
         write_pictures(rows, model, folder)
+        shown[model] = rows[len(shown) % len(rows)]
         gains[model] = sum(row.after[0] - row.before[0] for row in rows) / len(rows)
+    write_overview(shown, folder / "overview.png")
     print(f"pictures in {folder.resolve()}")
     for model, gain in gains.items():
         print(f"{model}: mean gain: {gain:.2f} dB")

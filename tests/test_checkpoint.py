@@ -248,7 +248,9 @@ def test_weights_of_another_type_are_refused(tmp_path, model, dtype):
 @pytest.fixture
 def state(model):
     tensors = {f"weights.{key}": value for key, value in model.weights.items()}
-    return TrainingState(model.recipe, 17, tensors | {"optimiser.0.step": torch.tensor(17.0), "count": torch.tensor(3)})
+    return TrainingState(
+        model.recipe, 17, "procedural", tensors | {"optimiser.0.step": torch.tensor(17.0), "count": torch.tensor(3)}
+    )
 
 
 def test_a_training_state_survives_to_the_bit(tmp_path, state):

@@ -37,7 +37,7 @@ def model_bytes(tmp_path_factory):
 def state_bytes(tmp_path_factory):
     path = tmp_path_factory.mktemp("state") / "state.safetensors"
     tensors = {f"weights.{key}": value for key, value in RECIPE.build().backbone.state_dict().items()}
-    save_state(path, TrainingState(RECIPE, 5, tensors))
+    save_state(path, TrainingState(RECIPE, 5, "procedural", tensors))
     return path.read_bytes()
 
 

@@ -45,7 +45,7 @@ FULL = {
         "clamp": "none",
         "backbone": {"kind": "nafnet", "width": 8, "encoder": [1], "middle": 1, "decoder": [1], "fold": 2},
     },
-    "sampling": {"steps": 5, "eta": 0.5, "grid": "even", "sampler": "multistep"},
+    "sampling": {"steps": 5, "eta": 0.5, "grid": "even", "sampler": "general"},
     "data": {
         "crop": 16, "picture": 32, "reuse": 2, "window": 4,
         "degrade": {"name": "noise", "parameters": {"sigma": [5.0, 50.0]}},

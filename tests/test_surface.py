@@ -15,7 +15,7 @@ PACKAGE = Path(residiff.__file__).parent
 NAMES = {
     "residiff": "Descriptor Restorer __version__ load",
     "residiff.restore": """Descriptor Job Options Outcome Restorer descriptors load pick_device plan restore_all
-        restore_file write_failures""",
+        restore_bytes restore_file write_failures""",
     "residiff.data.images": """Format ImageWarning MAX_PIXELS Metadata Picture READABLE_SUFFIXES encode format_of
         from_array from_pil list_images read to_array to_pil write""",
 }

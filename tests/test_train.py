@@ -96,6 +96,8 @@ def whole(tmp_path_factory):
 class One:
     """The same pair at every number."""
 
+    source = "one pair"
+
     def __init__(self, value=None, at=()):
         self.value, self.at, self.seen = value, at, []
 
@@ -120,7 +122,15 @@ def test_the_saved_model_is_the_average_and_not_the_last_weights(tmp_path):
     assert not equal(dict(model.weights), weights_of(run))
     assert model.recipe == TINY
     assert model.card["images"] == 16
-    assert model.card["data"] == "noise"
+    assert model.card["data"] == "procedural, noise"
+
+
+def test_a_run_goes_on_with_its_own_data_alone(tmp_path):
+    stopped(tmp_path, 3)
+    run = Run(TINY, tmp_path)
+    run.resume()
+    with pytest.raises(CheckpointError, match="begun on procedural, noise, not on one pair"):
+        next(run.train(One()))
 
 
 def test_progress_counts_steps_and_gives_the_rate(tmp_path):
@@ -345,7 +355,7 @@ def rewrite(path, change):
     state = load_state(path)
     tensors = dict(state.tensors)
     step = change(tensors) or state.step
-    save_state(path, TrainingState(state.recipe, step, tensors))
+    save_state(path, TrainingState(state.recipe, step, state.source, tensors))
 
 
 def drop(name):

@@ -194,16 +194,17 @@ def _check_values(path: Path, weights: Mapping[str, Tensor], allow_not_finite: b
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Everything a training run continues from: weights, their average, the optimiser's moments, and the step."""
+    """Everything a training run continues from: weights, their average, the optimiser's moments, step and data."""
 
     recipe: Recipe
     step: int
+    source: str
     tensors: Mapping[str, Tensor]
 
 
 def save_state(path: Path, state: TrainingState) -> None:
     """Write a training state atomically."""
-    facts = {"recipe": state.recipe.toml(), "step": str(state.step)}
+    facts = {"recipe": state.recipe.toml(), "step": str(state.step), "source": state.source}
     files.write_bytes(path, pack(state.tensors, "training state", facts))
 
 
@@ -211,6 +212,6 @@ def load_state(path: Path) -> TrainingState:
     """Read a training state; `CheckpointError` if it is missing or damaged."""
     try:
         tensors, facts = unpack(path.read_bytes(), "training state")
-        return TrainingState(recipe.parse(facts["recipe"]), int(facts["step"]), tensors)
+        return TrainingState(recipe.parse(facts["recipe"]), int(facts["step"]), facts["source"], tensors)
     except (OSError, ModelFileError, ConfigError, KeyError, ValueError) as error:
         raise CheckpointError(f"cannot continue from {path}: {error}") from error

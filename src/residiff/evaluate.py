@@ -14,7 +14,7 @@ from statistics import fmean
 from torch import Tensor
 
 from residiff.data.draws import to_8_bit
-from residiff.data.images import list_images, read
+from residiff.data.images import images_by_name, read
 from residiff.errors import ConfigError
 from residiff.metrics import masked_psnr, psnr, ssim
 
@@ -99,20 +99,10 @@ def _paired(sides: dict[str, Path]) -> list[tuple[str, dict[str, Path]]]:
     if not all(folders):
         kinds = ", ".join(f"{path} is a {'folder' if path.is_dir() else 'file'}" for path in sides.values())
         raise ConfigError(f"{kinds}; give files alone or folders alone")
-    found = {side: _by_name(folder) for side, folder in sides.items()}
+    found = {side: images_by_name(folder) for side, folder in sides.items()}
     names = sorted(set().union(*found.values()))
     _check_partners(names, found, sides)
     return [(name, {side: found[side][name] for side in sides}) for name in names]
-
-
-def _by_name(folder: Path) -> dict[str, Path]:
-    """The pictures of a folder by their names without suffix."""
-    found: dict[str, Path] = {}
-    for path in list_images(folder):
-        if path.stem in found:
-            raise ConfigError(f"{found[path.stem]} and {path.name} have the same name; keep one of them")
-        found[path.stem] = path
-    return found
 
 
 def _check_partners(names: list[str], found: dict[str, dict[str, Path]], sides: dict[str, Path]) -> None:

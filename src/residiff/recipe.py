@@ -103,6 +103,8 @@ class Recipe(_Settings):
         if self.data.crop % size_multiple:
             raise ConfigError(f"data.crop is {self.data.crop}; this network needs a multiple of {size_multiple}")
         check_range("sampling.steps", self.sampling.steps, 1, len(self.schedule))
+        if self.sampling.sampler == "multistep" and self.sampling.eta:
+            raise ConfigError("sampling.sampler multistep is deterministic; set sampling.eta = 0, or take general")
         return self
 
     def backbone(self) -> nn.Module:

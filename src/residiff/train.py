@@ -80,6 +80,7 @@ class Run:
         self.device = torch.device(device)
         self.step = 0
         self.rows: list[Progress] = []
+        self.source = ""
         # torch's layers draw from the global generator: leave it as it was
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.training.seed)
@@ -97,7 +98,12 @@ class Run:
         ------
         DivergedError
             If a loss or gradient is not finite; the weights are left as the last good step made them.
+        CheckpointError
+            If the run was begun on other data.
         """
+        if self.source not in ("", pairs.source):
+            raise CheckpointError(f"the run was begun on {self.source}, not on {pairs.source}; give the same --data")
+        self.source = pairs.source
         settings = self.recipe.training
         began = saved = time.monotonic()
         loader = DataLoader(
@@ -153,10 +159,10 @@ class Run:
     def save(self) -> None:
         """Write the averaged model, the log, and last the state to continue from, each atomically."""
         images = self.step * self.recipe.training.batch
-        card = {"data": self.recipe.data.degrade.name, "iterations": self.step, "images": images}
+        card = {"data": self.source, "iterations": self.step, "images": images}
         save_model(self.folder / MODEL, ModelFile(self.recipe, self.average, card))
         files.write_bytes(self.folder / METRICS, _csv(self.rows))
-        save_state(self.folder / STATE, TrainingState(self.recipe, self.step, self._tensors()))
+        save_state(self.folder / STATE, TrainingState(self.recipe, self.step, self.source, self._tensors()))
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"average.{key}": value for key, value in self.average.items()}
@@ -196,7 +202,7 @@ class Run:
             self._continue_from(state.tensors)
         except (OSError, LookupError, TypeError, ValueError, csv.Error, ModelFileError) as error:
             raise CheckpointError(f"cannot continue from {self.folder}: {error}") from error
-        self.step, self.rows = state.step, rows
+        self.step, self.rows, self.source = state.step, rows, state.source
 
     def _continue_from(self, tensors: Mapping[str, Tensor]) -> None:
         like = {f"{group}.{key}": value for group in ("average", "weights") for key, value in self.average.items()}

@@ -207,7 +207,7 @@ def test_failures_are_kept_where_the_run_breaks_off(cli, tiny_file, picture_file
     def full(*_arguments, **_options):
         raise ResourceError("cannot write: the disk is full")
 
-    monkeypatch.setattr(images, "write", full)
+    monkeypatch.setattr(images, "encode", full)
     done = cli("restore", tmp_path / "in", "-o", tmp_path / "out", "-m", tiny_file)
     assert done.code == 5 and "the disk is full" in done.err
     assert "a.png" in (tmp_path / "out/failures.jsonl").read_text()

@@ -118,7 +118,7 @@ MISTAKES = {
         2,
         "over the clean pictures.*choose another folder",
     ),
-    "two formats": ("data degrade twice -o set -k noise", 2, "twice holds 'a' twice, in two formats; rename one"),
+    "two formats": ("data degrade twice -o set -k noise", 2, "a.jpg and a.png have the same name; keep one"),
     "truth": ("evaluate photos tuth", 2, "there is no tuth; give two files or two folders"),
     "truth's names": ("evaluate photos mask", 2, "paired by name, but mask lacks b"),
     "plot's file": ("plot schedule -o s.jpg", 2, r"\.png"),
@@ -155,7 +155,9 @@ def more_models(place):
     from residiff.checkpoint import TrainingState, save_state
 
     save_file({"weight": torch.zeros(2)}, place / "foreign.safetensors")
-    save_state(place / "state.safetensors", TrainingState(recipe.read("tiny"), 1, {"weight": torch.zeros(2)}))
+    save_state(
+        place / "state.safetensors", TrainingState(recipe.read("tiny"), 1, "procedural", {"weight": torch.zeros(2)})
+    )
 
 
 def files_of(folder):

@@ -210,7 +210,7 @@ def test_many_missing_partners_are_counted(tmp_path):
 @pytest.mark.parametrize("kind", ["clean", "degraded", "mask"])
 def test_two_files_of_one_name_are_named(folder, kind):
     save(folder / kind / "b.jpg", ramp(13, 14, 40))
-    with pytest.raises(ConfigError, match=r"b.jpg and b.png have one name"):
+    with pytest.raises(ConfigError, match=r"b.jpg and b.png have the same name"):
         paired_files(folder)
 
 

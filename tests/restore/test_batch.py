@@ -317,7 +317,7 @@ def test_a_full_disk_ends_the_run(tiny, picture_file, tmp_path, monkeypatch):
     def full(*_arguments, **_options):
         raise ResourceError("cannot write: the disk is full")
 
-    monkeypatch.setattr(images, "write", full)
+    monkeypatch.setattr(batch, "write_bytes", full)
     with pytest.raises(ResourceError):
         list(restore_all(plan([tmp_path / "in"], tmp_path / "out", Options()), tiny, Options()))
 

@@ -267,10 +267,16 @@ def test_auto_is_a_device():
     assert pick_device("cpu") == torch.device("cpu")
 
 
-@pytest.mark.parametrize("changed", ["sampling.eta=0.0", "sampling.sampler=multistep", "sampling.grid=quadratic"])
-def test_the_recipes_sampling_is_what_runs(tiny, untrained, changed):
-    image = torch.full((3, 8, 8), 0.5)
-    assert not torch.equal(Restorer(untrained(changed))(image, steps=4), tiny(image, steps=4))
+@pytest.mark.parametrize("changed", ["sampling.eta=1.0", "sampling.sampler=multistep", "sampling.grid=quadratic"])
+def test_the_recipes_sampling_is_what_runs(untrained, changed):
+    image, plain = torch.full((3, 8, 8), 0.5), "sampling.eta=0.0"
+    one, other = (Restorer(untrained(*settings))(image, steps=4) for settings in ((plain,), (plain, changed)))
+    assert not torch.equal(one, other)
+
+
+def test_a_deterministic_sampler_refuses_fresh_noise(untrained):
+    with pytest.raises(ConfigError, match="multistep is deterministic"):
+        untrained("sampling.sampler=multistep", "sampling.eta=1.0")
 
 
 # ---------------------------------------------------------------- determinism
@@ -381,7 +387,7 @@ def test_no_memory_is_a_resource_error(tiny, monkeypatch, error, place, draw):
         tiny(draw((4, 4, 3)))
 
 
-@pytest.mark.parametrize("place", ["read", "write"])
+@pytest.mark.parametrize("place", ["read", "encode"])
 def test_no_memory_for_a_file_is_a_resource_error(tiny, monkeypatch, picture_file, tmp_path, place):
     source = picture_file("a.png")
     monkeypatch.setattr(images, place, raising(MemoryError()))

@@ -49,7 +49,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _program(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show a trace where something fails.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the trace of a bug.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show errors alone.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")] = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -58,12 +59,10 @@ def make(
     _write(make_set(output, kind, count, size, parse_ranges(settings or []), seed), output)
 
 
-def _write(names: object, output: Path) -> None:
-    from collections.abc import Iterable
-
+def _write(names: Iterator[str], output: Path) -> None:
     count = 0
     with progress() as bar:
         task = bar.add_task("writing", total=None)
-        for count, _ in enumerate(names if isinstance(names, Iterable) else (), 1):  # noqa: B007
+        for count, _ in enumerate(names, 1):  # noqa: B007
             bar.advance(task)
     note(f"{count} pairs in {output}")

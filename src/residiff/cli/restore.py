@@ -28,7 +28,9 @@ def restore(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Sub-folders too, kept in shape.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Leave out what is already written.")] = False,
-    format: Annotated[str | None, typer.Option(help="png, jpg, webp, tiff, avif, bmp; the input's by default.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="png, jpg, webp, tiff, avif, bmp; the input's by default, png on stdout.")
+    ] = None,
     quality: Annotated[int, typer.Option(help="Of JPEG, WebP and AVIF, 1 to 100.")] = 95,
     bit_depth: Annotated[int | None, typer.Option(help="8 or 16; the input's by default.")] = None,
     suffix: Annotated[str, typer.Option(help="Put after the name: photo_restored.png.")] = "",
@@ -51,19 +53,22 @@ def _run(jobs: list[Job], restorer: Restorer, options: Options, output: Path, re
 
     is_folder = jobs[0].target != output
     failed: list[Outcome] = []
+    skipped = 0
     with lock(output) if is_folder else nullcontext():
         try:
             with progress() as bar:
                 task = bar.add_task("restoring", total=len(jobs))
                 for outcome in restore_all(jobs, restorer, options, resume=resume):
                     bar.advance(task)
+                    skipped += outcome.skipped
                     if outcome.error is not None:
                         failed.append(outcome)
                         note(f"failed: {outcome.error}")
         finally:
             if failed or is_folder:
                 write_failures((output if is_folder else output.parent) / "failures.jsonl", failed)
-    note(f"{len(jobs) - len(failed)} restored, {len(failed)} failed")
+    there = f", {skipped} there already" if skipped else ""
+    note(f"{len(jobs) - len(failed) - skipped} restored, {len(failed)} failed{there}")
     if failed:
         raise typer.Exit(3)
 
@@ -85,13 +90,17 @@ def _piped(sources: list[str], output: str) -> Path | None:
 def _pipe(source: Path | None, output: str, mask: Path | None, restorer: Restorer, options: Options) -> None:
     from residiff.data import images
     from residiff.data.images import Format
+    from residiff.errors import ConfigError
+    from residiff.files import write_bytes
+    from residiff.restore import restore_bytes
 
     restorer.check(steps=options.steps, seed=options.seed, masked=mask is not None)
-    matte = None if mask is None else images.read(mask, max_pixels=options.max_pixels)
-    picture = images.read(source or sys.stdin.buffer.read(), max_pixels=options.max_pixels)
-    result = restorer.restore(picture, matte, steps=options.steps, seed=options.seed, strength=options.strength)
+    named = None if output == "-" else images.format_of(Path(output))
+    if named is not None and options.format not in (None, named):
+        raise ConfigError(f"{output} says the format; leave out --format, or name the output to match")
+    chosen = named or options.format or Format.PNG
+    data = restore_bytes(source or sys.stdin.buffer.read(), mask, restorer, options, chosen)
     if output == "-":
-        chosen = options.format or Format.PNG
-        show_bytes(images.encode(result, chosen, quality=options.quality, bit_depth=options.bit_depth))
+        show_bytes(data)
     else:
-        images.write(Path(output), result, format=options.format, quality=options.quality, bit_depth=options.bit_depth)
+        write_bytes(Path(output), data)

@@ -20,7 +20,7 @@ def train(
     init: Annotated[str | None, typer.Option(metavar="MODEL", help="Start from this model's weights.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
-    workers: Annotated[int, typer.Option(help="Processes that prepare the data.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare the data.")] = 0,
 ) -> None:
     """Train a model by a recipe, from procedural pictures or a folder of pairs."""
     from residiff import models
@@ -31,6 +31,7 @@ def train(
 
     chosen = recipes.override(recipes.read(recipe), set_ or [])
     pairs, place = training.pairs_for(chosen, data), str(pick_device(device))
+    report_every = max(1, chosen.training.iterations // 20)
     start = None if init is None else load_model(models.find(init))
     with training.open_run(chosen, output, place, resume=resume, init=start) as run:
         note(f"{chosen.name}: step {run.step} of {chosen.training.iterations}")
@@ -38,4 +39,6 @@ def train(
             task = bar.add_task("training", total=chosen.training.iterations, completed=run.step)
             for state in run.train(pairs, workers):
                 bar.update(task, completed=state.step, description=f"loss {state.loss:.4f}")
+                if bar.disable and state.step % report_every == 0:
+                    note(f"step {state.step}, loss {state.loss:.4f}, {state.seconds:.0f} s")
     note(f"wrote {output / training.MODEL}")

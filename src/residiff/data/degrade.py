@@ -126,7 +126,10 @@ def shadow(
 
 
 def jpeg(clean: Tensor, generator: torch.Generator, *, quality: Range = _QUALITY.default) -> Degraded:
-    """JPEG in memory and back, at a whole `quality` in [1, 100]; smaller is worse. No file is read or written."""
+    """JPEG in memory and back, at a whole `quality` in [1, 100]; smaller is worse.
+
+    The codec is the degradation itself: no file is read or written, so that this does not pass by the image door.
+    """
     check_clean(clean)
     level = _QUALITY.draw_whole(quality, generator)
     stored = io.BytesIO()

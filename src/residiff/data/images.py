@@ -162,6 +162,16 @@ def list_images(folder: Path, recursive: bool = False) -> list[Path]:
     return sorted(found)
 
 
+def images_by_name(folder: Path) -> dict[str, Path]:
+    """The pictures of `folder` by their names without suffix; `ConfigError` if two have one name."""
+    found: dict[str, Path] = {}
+    for path in list_images(folder):
+        if path.stem in found:
+            raise ConfigError(f"{found[path.stem]} and {path.name} have the same name; keep one of them")
+        found[path.stem] = path
+    return found
+
+
 def from_pil(image: Image.Image) -> Picture:
     """Picture of a Pillow image: turned upright, its colour profile applied, its EXIF, XMP and resolution kept.
 

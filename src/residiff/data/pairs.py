@@ -31,7 +31,9 @@ class Pair(NamedTuple):
 
 
 class Pairs(Protocol):
-    """Training data: pair number `index`, the same in every process and at every time."""
+    """Training data: pair number `index`, the same in every process and at every time; `source` says where from."""
+
+    source: str
 
     def __call__(self, index: int) -> Pair:
         """The pair, cropped for training."""
@@ -71,6 +73,7 @@ class SyntheticPairs:
 
     def __init__(self, data: DataSettings, seed: int) -> None:
         check_degradation(data.degrade)
+        self.source = f"procedural, {data.degrade.name}"
         self.data = data
         self.seed = seed
         self.pictures: dict[int, Tensor] = {}
@@ -106,7 +109,7 @@ def paired_files(folder: Path) -> list[dict[str, Path]]:
         If a part is missing, a name has no partner, or two files have one name; the first few are named.
     """
     kinds = ["clean", "degraded", *(["mask"] if (folder / "mask").is_dir() else [])]
-    parts = {kind: _by_name(folder / kind) for kind in kinds if (folder / kind).is_dir()}
+    parts = {kind: images.images_by_name(folder / kind) for kind in kinds if (folder / kind).is_dir()}
     absent = [kind for kind in kinds if kind not in parts]
     if absent:
         needed = "a paired folder holds clean/ and degraded/, and mask/ if need be"
@@ -121,20 +124,12 @@ def paired_files(folder: Path) -> list[dict[str, Path]]:
     return [{kind: parts[kind][name] for kind in kinds} for name in everything]
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
-    paths: dict[str, Path] = {}
-    for path in images.list_images(folder):
-        if path.stem in paths:
-            raise ConfigError(f"{paths[path.stem]} and {path.name} have one name; keep one of them")
-        paths[path.stem] = path
-    return paths
-
-
 class PairedFolder:
     """Crops of the pairs of a folder, each picture once an epoch in an order drawn anew for each."""
 
     def __init__(self, folder: Path, data: DataSettings, seed: int, *, mask: bool) -> None:
         self.files = paired_files(folder)
+        self.source = f"folder {folder.resolve().name}, {len(self.files)} pairs"
         if mask and "mask" not in self.files[0]:
             raise ConfigError(f"{folder} has no folder 'mask', which the recipe needs")
         self.data, self.seed, self.mask = data, seed, mask

@@ -53,6 +53,7 @@ def make_set(
     check_degradation(chosen)
     check_range("count", count, 1, 10_000_000)
     check_range("size", size, 1, 16_384)
+    _refuse_mixture(output)
     for index in range(count):
         clean = Picture(clean_image(index, size, seed))
         name = f"{index:06d}"
@@ -66,24 +67,27 @@ def degrade_folder(
     """Degrade the pictures of a folder, in the order of their names; yields each name when it is written."""
     chosen = Degrade(kind, dict(parameters))
     check_degradation(chosen)
-    paths = images.list_images(source)
+    paths = images.images_by_name(source).values()
     if not paths:
         raise ConfigError(f"{source} holds no pictures")
-    names = [path.stem for path in paths]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigError(f"{source} holds {twice!r} twice, in two formats; rename one")
     if source.resolve() in {(output / part).resolve() for part in ("", "clean", "degraded", "mask")}:
         raise ConfigError(f"{output} would be written over the clean pictures in {source}; choose another folder")
+    _refuse_mixture(output)
     for index, path in enumerate(paths):
-        clean = images.read(path)
+        read = images.read(path)
+        clean = replace(read, pixels=read.pixels.expand(3, -1, -1).contiguous())
         _write_pair(output, path.stem, ".png", clean, _degraded(clean, chosen, seed, index))
         yield path.stem
 
 
+def _refuse_mixture(output: Path) -> None:
+    for part in ("clean", "degraded", "mask"):
+        if (output / part).is_dir() and any((output / part).iterdir()):
+            raise ConfigError(f"{output / part} holds files already, which would mix two sets; choose another folder")
+
+
 def _degraded(clean: Picture, chosen: Degrade, seed: int, index: int) -> Degraded:
-    pixels = clean.pixels.expand(3, -1, -1).contiguous()
-    return degrade(chosen.name, pixels, generator(seed, 5, index), chosen.parameters)
+    return degrade(chosen.name, clean.pixels, generator(seed, 5, index), chosen.parameters)
 
 
 def _write_pair(output: Path, name: str, suffix: str, clean: Picture, result: Degraded) -> None:

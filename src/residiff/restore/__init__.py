@@ -1,6 +1,6 @@
 """The product: pictures of any size and depth in, the same kind of picture out; single ones, and folders of them."""
 
-from residiff.restore.batch import Job, Options, Outcome, plan, restore_all, restore_file, write_failures
+from residiff.restore.batch import Job, Options, Outcome, plan, restore_all, restore_bytes, restore_file, write_failures
 from residiff.restore.restorer import Descriptor, Restorer, descriptors, load, pick_device
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "pick_device",
     "plan",
     "restore_all",
+    "restore_bytes",
     "restore_file",
     "write_failures",
 ]

@@ -56,7 +56,10 @@ class Options:
         if "/" in suffix or "\\" in suffix:
             raise ConfigError(f"suffix is {suffix!r}; it is put after a name and holds no slashes")
         depth: BitDepth | None = 16 if bit_depth == 16 else 8 if bit_depth == 8 else None
-        return cls(steps, seed, strength, _format_called(format), quality, depth, suffix, max_pixels)
+        kind = _format_called(format)
+        if depth == 16 and kind not in (None, Format.PNG, Format.TIFF):
+            raise ConfigError(f"{format} holds 8 bits; for 16 take png or tiff")
+        return cls(steps, seed, strength, kind, quality, depth, suffix, max_pixels)
 
 
 def _format_called(name: str | None) -> Format | None:
@@ -78,10 +81,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job; `error` is None where it was done."""
+    """What became of a job; `error` is None where it was done, or `skipped` since its target was there."""
 
     job: Job
     error: ResidiffError | None = None
+    skipped: bool = False
 
 
 def plan(
@@ -111,11 +115,12 @@ def plan(
 def _names_one_picture(sources: Sequence[Path], output: Path, options: Options) -> bool:
     """Whether `output` is the name of a picture, not of a folder; `ConfigError` where it cannot be what it seems."""
     suffix = output.suffix.lower()
-    if output.is_dir() or (suffix not in images.READABLE_SUFFIXES and not output.exists()):
+    several = len(sources) > 1 or sources[0].is_dir()
+    if output.is_dir() or (not output.exists() and (several and suffix not in images.READABLE_SUFFIXES or not suffix)):
         return False
     if suffix not in WRITABLE:
         raise ConfigError(f"cannot write {output}: name a folder, or a picture ending in {', '.join(sorted(WRITABLE))}")
-    if len(sources) > 1 or sources[0].is_dir():
+    if several:
         raise ConfigError(f"{output} is the name of one picture, but there are more; give a folder")
     if options.suffix or options.format not in (None, images.format_of(output)):
         raise ConfigError(f"{output} says name and format; leave out --suffix and --format, or give a folder")
@@ -204,7 +209,7 @@ def restore_all(
         restorer.check(steps=options.steps, seed=options.seed, masked=job.mask is not None)
     for job in jobs:
         if resume and job.target.is_file():
-            yield Outcome(job)
+            yield Outcome(job, skipped=True)
             continue
         try:
             restore_file(job, restorer, options)
@@ -220,10 +225,26 @@ def restore_all(
 def restore_file(job: Job, restorer: Restorer, options: Options) -> None:
     """Read, restore and write one picture."""
     with memory_errors():
-        mask = None if job.mask is None else images.read(job.mask, max_pixels=options.max_pixels)
-        picture = images.read(job.source, max_pixels=options.max_pixels)
-        result = restorer.restore(picture, mask, steps=options.steps, seed=options.seed, strength=options.strength)
-        images.write(job.target, result, format=options.format, quality=options.quality, bit_depth=options.bit_depth)
+        chosen = options.format or images.format_of(job.target)
+        write_bytes(job.target, restore_bytes(job.source, job.mask, restorer, options, chosen))
+
+
+def restore_bytes(
+    source: Path | bytes, mask: Path | None, restorer: Restorer, options: Options, format: Format
+) -> bytes:
+    """Read one picture, or the bytes of one, restore it, and encode it as `format`.
+
+    Raises
+    ------
+    ImageUnsupportedError
+        If the picture has alpha that `format` cannot hold; before anything is restored.
+    """
+    matte = None if mask is None else images.read(mask, max_pixels=options.max_pixels)
+    picture = images.read(source, max_pixels=options.max_pixels)
+    if picture.alpha is not None and format in (Format.JPEG, Format.BMP):
+        raise ImageUnsupportedError(f"{format.value} holds no alpha; use png, webp or tiff")
+    result = restorer.restore(picture, matte, steps=options.steps, seed=options.seed, strength=options.strength)
+    return images.encode(result, format, quality=options.quality, bit_depth=options.bit_depth)
 
 
 def write_failures(path: Path, outcomes: Sequence[Outcome]) -> None:

@@ -135,10 +135,11 @@ class Restorer:
 
     def _pixels(self, picture: Picture, x: Tensor, strength: float) -> Tensor:
         height, width = picture.pixels.shape[1:]
-        result = from_model(x[:, :height, :width]).cpu()
-        if not torch.isfinite(result).all():
+        # Before the clamp, which would make white of infinity
+        if not torch.isfinite(x).all():
             name = self.descriptor.name
             raise ModelFileError(f"model {name!r} gave values that are not finite; take another model, or more steps")
+        result = from_model(x[:, :height, :width]).cpu()
         if picture.pixels.shape[0] == 1:
             result = result.mean(0, keepdim=True)
         result = torch.lerp(picture.pixels, result, strength)

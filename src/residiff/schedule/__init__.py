@@ -14,6 +14,9 @@ clean) to T - 1 (the start), computed once in float64.
 | `Resfusion` | sqrt(A_t) | 1 - sqrt(A_t) | sqrt(1 - A_t) | sqrt(A_t) |
 | `DDPM`      | sqrt(A_t) | 0             | sqrt(1 - A_t) | sqrt(A_t) |
 
+`ConvertedDDPM` is DDPM in RDDM's coefficients; the other members, `ResShift` to `ResidualFlow`, have their rows in
+`residiff.schedule.bridges`.
+
 x_0 vanishes from x_t where a = r: there sampling may start from the degraded image and noise alone. That is RDDM's end
 point and Resfusion's acceleration point T' (where sqrt(A) = 1/2).
 

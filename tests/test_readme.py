@@ -14,7 +14,7 @@ from PIL import Image
 from residiff.cli import main
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
-BLOCKS = "\n".join(re.findall(r"```\n(.*?)```", README, flags=re.DOTALL))
+BLOCKS = "\n".join(re.findall(r"^```\w*\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE))
 COMMANDS = [line.split("  #")[0].strip() for line in BLOCKS.splitlines() if line.startswith("residiff ")]
 SHORTER = {"-n 485": "-n 2", "--size 256": "--size 64"}
 SHORT_TRAINING = " --set training.iterations=2 --set training.batch=1"

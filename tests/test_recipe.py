@@ -192,7 +192,12 @@ def test_every_schedule_and_prediction_can_be_named():
         table = {"kind": member.kind} | ({"length": 12} if member.kind == "resfusion" else {})
         assert isinstance(parse(tomli_w.dumps(changed(("schedule",), table))).schedule, member)
     for member in AnyPrediction.__args__:
-        assert isinstance(parse(tomli_w.dumps(changed(("prediction",), {"kind": member.kind}))).prediction, member)
+        table = {"kind": member.kind} | ({"guard": 1e-6} if member.kind == "noise" else {})
+        assert isinstance(parse(tomli_w.dumps(changed(("prediction",), table))).prediction, member)
+
+
+def test_a_prediction_that_cannot_start_sampling_is_refused():
+    assert "noise says nothing of x_0" in refused(changed(("prediction",), {"kind": "noise"}))
 
 
 @pytest.mark.parametrize("mask", [False, True])

@@ -60,8 +60,6 @@ CONFIGS = [(number % len(SCHEDULES), *PAIRS[number % len(PAIRS)]) for number in 
 
 def recipe(schedule=0, prediction="residual", backbone=0, mask=False, shows_input=True):
     guard = "guard = 1e-6" if prediction == "noise" else ""
-    if prediction == "resnoise" and "cold-diffusion" in SCHEDULES[schedule]:
-        schedule = 0  # without noise there is no resnoise
     return parse(f"""
         name = "tiny"
         task = "denoise"

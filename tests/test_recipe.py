@@ -196,10 +196,6 @@ def test_every_schedule_and_prediction_can_be_named():
         assert isinstance(parse(tomli_w.dumps(changed(("prediction",), table))).prediction, member)
 
 
-def test_a_prediction_that_cannot_start_sampling_is_refused():
-    assert "noise says nothing of x_0" in refused(changed(("prediction",), {"kind": "noise"}))
-
-
 @pytest.mark.parametrize("mask", [False, True])
 @pytest.mark.parametrize("shows_input", [False, True])
 @pytest.mark.parametrize(

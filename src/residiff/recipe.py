@@ -105,9 +105,6 @@ class Recipe(_Settings):
         check_range("sampling.steps", self.sampling.steps, 1, len(self.schedule))
         if self.sampling.sampler == "multistep" and self.sampling.eta:
             raise ConfigError("sampling.sampler multistep is deterministic; set sampling.eta = 0, or take general")
-        # A dry estimate of one pixel: some predictions say nothing of x_0 where sampling starts
-        pixel = torch.zeros(1, 3, 1, 1)
-        self.prediction.estimate(self.schedule(len(self.schedule) - 1), pixel, pixel, (pixel,) * self.prediction.heads)
         return self
 
     def backbone(self) -> nn.Module:

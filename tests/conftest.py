@@ -102,7 +102,8 @@ def cli(monkeypatch, capsysbinary):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "240")
     logger = logging.getLogger("residiff")
-    handlers, level, terminate = list(logger.handlers), logger.level, signal.getsignal(signal.SIGTERM)
+    handlers, level = list(logger.handlers), logger.level
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*arguments, stdin=b""):
         monkeypatch.setattr(sys, "argv", ["residiff", *map(str, arguments)])
@@ -117,7 +118,8 @@ def cli(monkeypatch, capsysbinary):
     yield run
     logger.handlers[:] = handlers
     logger.setLevel(level)
-    signal.signal(signal.SIGTERM, terminate)
+    for number, handler in signals.items():
+        signal.signal(number, handler)
 
 
 def _environment():

@@ -1,5 +1,6 @@
 """How the program ends: its exit codes, what a signal leaves behind, and what it does without network and extras."""
 
+import contextlib
 import re
 import shutil
 import signal
@@ -9,6 +10,7 @@ import time
 import pytest
 
 from residiff import files
+from residiff.cli import console
 from residiff.data import images
 from residiff.errors import DivergedError
 
@@ -64,14 +66,36 @@ def test_a_signal_ends_the_run_between_whole_files(program, tiny_file, picture_f
     while not list((tmp_path / "out").glob("*.png")) and time.monotonic() < deadline:
         time.sleep(0.02)
     run.send_signal(number)
-    began = time.monotonic()
-    _, err = run.communicate(timeout=30)
-    assert time.monotonic() - began < 5
+    _, err = run.communicate(timeout=60)
     assert run.returncode == code and b"Traceback" not in err
     made = names_in(tmp_path / "out") - {".lock"}
     assert 0 < len(made) < 200 and all(re.fullmatch(r"\d{3}\.png", name) for name in made)
     for name in made:
         assert images.read(tmp_path / "out" / name).pixels.shape == (3, 40, 40)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_whose_exception_a_callback_swallowed_ends_the_run_at_the_next_file(
+    cli, tiny_file, picture_file, tmp_path, number, monkeypatch
+):
+    from residiff import restore
+
+    for index in range(3):
+        picture_file(f"in/{index}.png", seed=index)
+    restored = restore.restore_all
+
+    def raised_in_a_callback(*arguments, **options):
+        for count, outcome in enumerate(restored(*arguments, **options)):
+            if count == 1:
+                with contextlib.suppress(SystemExit):
+                    signal.raise_signal(number)
+            yield outcome
+
+    monkeypatch.setattr(restore, "restore_all", raised_in_a_callback)
+    monkeypatch.setattr(console, "_signals", [])
+    done = cli("restore", tmp_path / "in", "-o", tmp_path / "out", "-m", tiny_file)
+    assert done.code == 128 + number
+    assert names_in(tmp_path / "out") == {".lock", "0.png", "1.png"}
 
 
 # ---------------------------------------------------------------- without a network, without the extras

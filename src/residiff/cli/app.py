@@ -7,7 +7,6 @@ environment; 6 output locked; 7 training diverged; 130 and 143 interrupted; 141 
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import warnings
 from typing import Annotated, NoReturn, TextIO
@@ -17,6 +16,7 @@ from rich.console import Console
 
 from residiff import __version__
 from residiff.cli import data, env, evaluate, models, plot, recipes, restore, train
+from residiff.cli.console import end_on_signals
 from residiff.errors import ResidiffError
 
 COMMON = {"-q", "--quiet", "-v", "--verbose", "--version"}
@@ -58,7 +58,7 @@ def _program(
 
 def main() -> NoReturn:
     """Run the program and end with its exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
+    end_on_signals()
     warnings.showwarning = _show_warning
     logging.getLogger("residiff").addHandler(_Lines())
     try:
@@ -66,8 +66,6 @@ def main() -> NoReturn:
     except ResidiffError as error:
         errors.print(f"error: {error}", style="red", markup=False)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except Exception as error:
         errors.print(f"error: {type(error).__name__}: {error}", style="red", markup=False)
         errors.print("This is a bug in residiff: please report it, with what -v shows and `residiff env`.")
@@ -82,10 +80,6 @@ def _common_first(arguments: list[str]) -> list[str]:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     common = [argument for argument in arguments[:end] if argument in COMMON]
     return common + [argument for argument in arguments[:end] if argument not in COMMON] + arguments[end:]
-
-
-def _terminated(number: int, frame: object) -> NoReturn:
-    sys.exit(128 + number)
 
 
 def _show_warning(

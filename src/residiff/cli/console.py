@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
-from typing import NoReturn
+from collections.abc import Iterable, Iterator
+from typing import NoReturn, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+Item = TypeVar("Item")
 
 
 class _Output(Console):
@@ -23,6 +27,27 @@ class _Output(Console):
 
 out = _Output(highlight=False)
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
+_signals: list[int] = []
+
+
+def end_on_signals() -> None:
+    """Let SIGTERM, and SIGINT unless the parent has us ignore it, end the program with 128 and their number."""
+    signal.signal(signal.SIGTERM, _end)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _end)
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    _signals.append(number)
+    sys.exit(128 + number)
+
+
+def interruptible(items: Iterable[Item]) -> Iterator[Item]:
+    """The items, until a signal comes whose exception was lost: C libraries swallow what is raised in a callback."""
+    for item in items:
+        if _signals:
+            sys.exit(128 + _signals[0])
+        yield item
 
 
 def note(text: str) -> None:

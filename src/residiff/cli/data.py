@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from residiff.cli.console import note, progress, show_json, show_table
+from residiff.cli.console import interruptible, note, progress, show_json, show_table
 
 app = typer.Typer(
     no_args_is_help=True, help="Training data that need no download.", epilog="Example: residiff data list"
@@ -63,6 +63,6 @@ def _write(names: Iterator[str], output: Path) -> None:
     count = 0
     with progress() as bar:
         task = bar.add_task("writing", total=None)
-        for count, _ in enumerate(names, 1):  # noqa: B007
+        for count, _ in enumerate(interruptible(names), 1):  # noqa: B007
             bar.advance(task)
     note(f"{count} pairs in {output}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from residiff.cli.console import note, progress, show_bytes
+from residiff.cli.console import interruptible, note, progress, show_bytes
 
 if TYPE_CHECKING:
     from residiff.restore import Job, Options, Outcome, Restorer
@@ -58,7 +58,7 @@ def _run(jobs: list[Job], restorer: Restorer, options: Options, output: Path, re
         try:
             with progress() as bar:
                 task = bar.add_task("restoring", total=len(jobs))
-                for outcome in restore_all(jobs, restorer, options, resume=resume):
+                for outcome in interruptible(restore_all(jobs, restorer, options, resume=resume)):
                     bar.advance(task)
                     skipped += outcome.skipped
                     if outcome.error is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from residiff.cli.console import note, progress
+from residiff.cli.console import interruptible, note, progress
 
 EXAMPLE = "Example: residiff train denoise -o runs/denoise --set training.iterations=2000"
 
@@ -37,7 +37,7 @@ def train(
         note(f"{chosen.name}: step {run.step} of {chosen.training.iterations}")
         with progress() as bar:
             task = bar.add_task("training", total=chosen.training.iterations, completed=run.step)
-            for state in run.train(pairs, workers):
+            for state in interruptible(run.train(pairs, workers)):
                 bar.update(task, completed=state.step, description=f"loss {state.loss:.4f}")
                 if bar.disable and state.step % report_every == 0:
                     note(f"step {state.step}, loss {state.loss:.4f}, {state.seconds:.0f} s")

@@ -13,9 +13,9 @@ import torch
 from matplotlib.text import Text
 from PIL import Image
 
-from residiff import plots
 from residiff.data import images
 from residiff.errors import ConfigError
+from residiff.plots import schedule as plots
 from residiff.schedule import DDPM, RDDM, Resfusion, Schedule
 
 SCALED = DDPM(betas="scaled-linear", beta_start=0.00085, beta_end=0.012)

@@ -8,7 +8,6 @@ from itertools import islice
 import pytest
 import torch
 
-from residiff import train
 from residiff.checkpoint import TrainingState, load_model, load_state, save_state
 from residiff.data.images import write
 from residiff.data.pairs import Pair, PairedFolder, SyntheticPairs
@@ -16,6 +15,7 @@ from residiff.data.picture import Picture
 from residiff.errors import CheckpointError, ConfigError, DivergedError, LockedError, ModelFileError
 from residiff.recipe import Training, override, parse
 from residiff.train import METRICS, MODEL, STATE, Run, draw_times, learning_rate, open_run, pairs_for
+from residiff.train import engine as train
 
 TINY = parse("""
     name = "tiny"

@@ -7,10 +7,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from residiff.denoiser import LOSSES, TIME_INPUTS, Denoiser, coefficient_time, from_model, index_time, to_model
+from residiff.denoiser import (
+    LOSSES,
+    MASK_FORMS,
+    TIME_INPUTS,
+    Denoiser,
+    coefficient_time,
+    from_model,
+    index_time,
+    to_model,
+)
 from residiff.errors import ConfigError
-from residiff.prediction import X0, Clamp, Noise, Prediction, Residual, ResidualNoise, ResNoise
-from residiff.sample import general, noise_first, residual_first
+from residiff.prediction import (
+    X0,
+    Clamp,
+    Estimate,
+    Noise,
+    Prediction,
+    Residual,
+    ResidualNoise,
+    ResNoise,
+    X0Noise,
+)
+from residiff.sample import general, noise_first, residual_first, step
 from residiff.schedule import RDDM, Resfusion, Schedule
 
 SHAPE = (2, 3, 4, 4)
@@ -168,3 +187,102 @@ def test_weights_are_the_networks_alone() -> None:
     """A schedule leaves nothing in the state: a checkpoint holds weights only."""
     model = Denoiser(nn.Conv2d(6, 3, 1), RDDM(), Residual())
     assert set(model.state_dict()) == {"backbone.weight", "backbone.bias"}
+
+
+# --- masks, self-conditioning, the posterior's loss ---
+
+
+def test_masks_are_shown_as_each_paper_does() -> None:
+    mask = torch.tensor([0.0, 0.5, 1.0]).reshape(1, 1, 1, 3)
+    encoded = {name: form.encode(mask) for name, form in MASK_FORMS.items()}
+    assert all(encoded[name].shape[1] == form.channels for name, form in MASK_FORMS.items())
+    assert encoded["signed"].flatten().tolist() == [-1, 0, 1]
+    assert encoded["rgb"][0, :, 0].tolist() == [[0, 0.5, 1]] * 3
+    assert encoded["one-hot"][0, :, 0].tolist() == [[1, 1, -1], [-1, -1, 1]]
+
+
+def test_self_conditioning_shows_the_last_x0_and_zeros_at_first() -> None:
+    model, network = denoiser(Residual(), self_condition=True)
+    x_in, levels = draw(1), model.schedule.levels(3)
+    first, second = model.estimator(), model.estimator()
+    shown = []
+    for state in general(first, draw(0), x_in, levels):
+        shown.append(network.shown[:, :3])
+        last = state.estimate.x0
+    assert torch.equal(shown[0], torch.zeros(SHAPE))
+    assert network.shown.shape[1] == 9
+    first(draw(0), levels[0], x_in, None)
+    assert torch.equal(network.shown[:, :3], last)
+    second(draw(0), levels[0], x_in, None)
+    assert torch.equal(network.shown[:, :3], torch.zeros(SHAPE)), "each run remembers for itself"
+
+
+def test_training_looks_back_at_an_estimate_without_gradient() -> None:
+    model, network = denoiser(Residual(), self_condition=True)
+    x0, x_in, noise, t = draw(0), draw(1), draw(2), torch.tensor([3, 40])
+    model.loss(x0, x_in, t, noise=noise)
+    assert torch.equal(network.shown[:, :3], torch.zeros(SHAPE))
+    model.loss(x0, x_in, t, noise=noise, looks_back=True)
+    level = model.schedule(t)
+    expected = model(level.mix(x0, x_in - x0, noise), level, x_in).x0
+    model.loss(x0, x_in, t, noise=noise, looks_back=True)
+    assert torch.equal(network.shown[:, :3], expected) and not network.shown.requires_grad
+
+
+def test_the_posterior_loss_is_the_gap_of_the_published_means() -> None:
+    """RDDM: mean = c1 I_t + c2 res + c3 x0 with c1 = bbar_s^2 / bbar_t^2 and so on (1A-8); I_0 alone at t = 0."""
+    model, _ = denoiser(ResidualNoise())
+    x0, x_in, noise = draw(0), draw(1), draw(2)
+    table = model.schedule.table
+    for t in (1, 20, 49):
+        times = torch.tensor([t, t])
+        level = model.schedule(times)
+        x_t = level.mix(x0, x_in - x0, noise)
+        estimate = model(x_t, level, x_in)
+        (r_s, n_s), (r, n) = (table[k, 1:3].tolist() for k in (t - 1, t))
+        variance = n**2 - n_s**2
+        c2, c3 = (variance * r_s - n_s**2 * (r - r_s)) / n**2, variance / n**2
+        gap = c2 * (estimate.residual - (x_in - x0)) + c3 * (estimate.x0 - x0)
+        plain = model.loss(x0, x_in, times, noise=noise)
+        total = model.loss(x0, x_in, times, noise=noise, posterior_weight=100.0)
+        assert float(total - plain) == pytest.approx(100 * float(gap.abs().mean()), rel=2e-3)
+    start = torch.tensor([0, 0])
+    level = model.schedule(start)
+    gap = model(level.mix(x0, x_in - x0, noise), level, x_in).x0 - x0
+    total = model.loss(x0, x_in, start, noise=noise, posterior_weight=100.0)
+    plain = model.loss(x0, x_in, start, noise=noise)
+    assert float(total - plain) == pytest.approx(100 * float(gap.abs().mean()), rel=2e-3)
+
+
+@pytest.mark.parametrize("schedule", [RDDM(length=30), Resfusion(length=30)], ids=lambda schedule: schedule.kind)
+def test_the_posterior_weights_are_the_ancestral_step(schedule: Schedule) -> None:
+    x0, x_in, noise = (draw(k).double() for k in range(3))
+    levels = schedule.levels()
+    for t, s in zip(levels[:-2], levels[1:-1], strict=True):
+        x_t = t.mix(x0, x_in - x0, noise)
+        weights = schedule.posterior_weights[t.t].tolist()
+        mean = x_t + weights[0] * x0 + weights[1] * (x_in - x0) + weights[2] * noise
+        moved = step(x_t, Estimate(x0, x_in - x0, noise), t, s, 1.0, lambda: torch.zeros(SHAPE))
+        torch.testing.assert_close(moved, mean)
+
+
+@pytest.mark.parametrize(
+    ("drive", "alone"), [("residual", Residual()), ("noise", Noise()), ("both", None)], ids=lambda value: str(value)
+)
+def test_a_trained_head_may_drive_alone(drive: str, alone: Prediction | None) -> None:
+    """SM-Res and SM-N of a network of two heads are those of its one head; SM-Res-N is both."""
+    outputs, level = (draw(3), draw(4)), RDDM(length=50)(20)
+    found = ResidualNoise(drive=drive).estimate(level, draw(0), draw(1), outputs)  # type: ignore[arg-type]
+    if alone is None:
+        assert torch.equal(found.residual, outputs[0]) and torch.equal(found.noise, outputs[1])
+    else:
+        head = outputs[0] if drive == "residual" else outputs[1]
+        expected = alone.estimate(level, draw(0), draw(1), (head,))
+        assert all(torch.equal(getattr(found, part), getattr(expected, part)) for part in ("x0", "residual", "noise"))
+
+
+def test_the_x0_head_may_drive_alone() -> None:
+    outputs, level = (draw(3), draw(4)), RDDM(length=50)(20)
+    found = X0Noise(drive="x0").estimate(level, draw(0), draw(1), outputs)
+    expected = X0().estimate(level, draw(0), draw(1), outputs[:1])
+    assert torch.equal(found.x0, outputs[0]) and torch.equal(found.noise, expected.noise)

@@ -39,22 +39,33 @@ FULL = {
     "prediction": {"kind": "noise", "guard": 1e-6},
     "network": {
         "mask": False,
+        "mask_form": "signed",
+        "self_condition": False,
         "shows_input": True,
         "time_input": "index",
         "preprocess": "none",
         "clamp": "none",
         "backbone": {"kind": "nafnet", "width": 8, "encoder": [1], "middle": 1, "decoder": [1], "fold": 2},
     },
-    "sampling": {"steps": 5, "eta": 0.5, "grid": "even", "sampler": "general"},
+    "sampling": {
+        "steps": 5, "eta": 0.5, "grid": "even", "sampler": "general", "order": "simultaneous",
+        "readjusted": {
+            "kind": "rddm", "length": 100, "total_noise": 0.25,
+            "residual": {"shape": "mean", "exponent": 1.0}, "noise": {"shape": "mean", "exponent": 1.0},
+        },
+    },
     "data": {
-        "crop": 16, "picture": 32, "reuse": 2, "window": 4,
+        "crop": 16, "picture": 32, "reuse": 2, "window": 4, "pairing": "unpaired", "from_masks": False,
         "degrade": {"name": "noise", "parameters": {"sigma": [5.0, 50.0]}},
     },
     "training": {
-        "iterations": 10, "batch": 2, "learning_rate": 1e-3, "final_learning_rate": 1e-6, "warm_up": 2,
+        "iterations": 10, "batch": 2, "accumulate": 3, "posterior_weight": 0.5, "ema_every": 2, "ema_rise": "rddm",
+        "optimiser": {"kind": "radam", "betas": [0.8, 0.9], "amsgrad": False, "per_head": False},
+        "decay": "constant", "learning_rate": 1e-3, "final_learning_rate": 1e-6, "warm_up": 2,
         "weight_decay": 0.01, "clip": 1.0, "loss": "l2", "ema": 0.9, "start_share": 0.5, "precision": "float32",
         "seed": 1, "save_seconds": 5.0,
     },
+    "compat": "paper",
 }  # fmt: skip
 UNET = {"kind": "unet", "width": 8, "multipliers": [1, 2], "groups": 4}
 DDIM_UNET = {"kind": "ddim-unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": [], "image_size": 16}

@@ -7,7 +7,7 @@ A `Denoiser` maps (x_t, level, x_in, condition) to an `Estimate`. Images inside 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from residiff.errors import ConfigError
 from residiff.prediction import Clamp, Estimate, Outputs, Prediction
+from residiff.sample import Estimator
 from residiff.schedule import Level, Schedule
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -41,6 +42,24 @@ def from_model(x: Tensor) -> Tensor:
     return ((x + 1) / 2).clamp(0, 1)
 
 
+class MaskForm(NamedTuple):
+    """How a mask (N, 1, H, W) in [0, 1] is shown to a network: as `channels` channels, by `encode`."""
+
+    channels: int
+    encode: Callable[[Tensor], Tensor]
+
+
+def _unit_rgb(mask: Tensor) -> Tensor:
+    """RDDM's: three times the mask, left in [0, 1]."""
+    return mask.expand(-1, 3, -1, -1)
+
+
+def _one_hot(mask: Tensor) -> Tensor:
+    """Resfusion's: (not white, white) as -1 and 1; grey is not white."""
+    white = (mask >= 1).to(mask.dtype)
+    return to_model(torch.cat([1 - white, white], dim=1))
+
+
 def index_time(level: Level, length: int) -> tuple[Tensor | float, Tensor | float]:
     """The time indices (t of the residual, t of the noise), as most published experiments feed."""
     return level.t, level.t_noise
@@ -62,6 +81,7 @@ class Denoiser(nn.Module):
     time_input : what it is told of the time
     shows_input : whether x_in stands beside x_t in its input (restoration) or not (translation, generation)
     clamp : what of its estimates is clamped to [-1, 1]
+    self_condition : whether its own last x_0 stands before x_t in its input, zeros where there is none yet
     """
 
     def __init__(
@@ -73,6 +93,7 @@ class Denoiser(nn.Module):
         time_input: TimeInput = index_time,
         shows_input: bool = True,
         clamp: Clamp = Clamp.NONE,
+        self_condition: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -81,15 +102,49 @@ class Denoiser(nn.Module):
         self.time_input = time_input
         self.shows_input = shows_input
         self.clamp = clamp
+        self.self_condition = self_condition
 
-    def forward(self, x_t: Tensor, level: Level, x_in: Tensor, condition: Tensor | None = None) -> Estimate:
-        """Estimate x_0, R and eps of `x_t` (N, C, H, W) at `level`; `condition` (N, K, H, W) is a mask, say."""
-        return self.prediction.estimate(level, x_t, x_in, self.outputs(x_t, level, x_in, condition), self.clamp)
+    def forward(
+        self,
+        x_t: Tensor,
+        level: Level,
+        x_in: Tensor,
+        condition: Tensor | None = None,
+        previous: Tensor | None = None,
+    ) -> Estimate:
+        """Estimate x_0, R and eps of `x_t` (N, C, H, W) at `level`.
 
-    def outputs(self, x_t: Tensor, level: Level, x_in: Tensor, condition: Tensor | None = None) -> Outputs:
+        `condition` (N, K, H, W) is an encoded mask, `previous` (N, C, H, W) the x_0 estimated before.
+        """
+        outputs = self.outputs(x_t, level, x_in, condition, previous)
+        return self.prediction.estimate(level, x_t, x_in, outputs, self.clamp)
+
+    def outputs(
+        self,
+        x_t: Tensor,
+        level: Level,
+        x_in: Tensor,
+        condition: Tensor | None = None,
+        previous: Tensor | None = None,
+    ) -> Outputs:
         """The heads' raw outputs."""
-        shown = [x_t, *([x_in] if self.shows_input else []), *([] if condition is None else [condition])]
+        before = [torch.zeros_like(x_t) if previous is None else previous] if self.self_condition else []
+        shown = [*before, x_t, *([x_in] if self.shows_input else []), *([] if condition is None else [condition])]
         return self.backbone(torch.cat(shown, dim=1), self._times(level, x_t))  # type: ignore[no-any-return]
+
+    def estimator(self) -> Estimator:
+        """What one sampling run calls; with self-conditioning it remembers the last x_0, so each run takes its own."""
+        if not self.self_condition:
+            return self
+        previous: Tensor | None = None
+
+        def estimate(x_t: Tensor, level: Level, x_in: Tensor, condition: Tensor | None) -> Estimate:
+            nonlocal previous
+            found: Estimate = self(x_t, level, x_in, condition, previous)
+            previous = found.x0
+            return found
+
+        return estimate
 
     def _times(self, level: Level, x_t: Tensor) -> tuple[Tensor, ...]:
         residual, noise = self.time_input(level, len(self.schedule))
@@ -108,17 +163,49 @@ class Denoiser(nn.Module):
         *,
         noise: Tensor,
         loss: Loss = F.l1_loss,
+        posterior_weight: float = 0.0,
+        looks_back: bool = False,
     ) -> Tensor:
         """Mean loss of each head at the times `t` (N,), summed over the heads (RDDM: L_res + L_eps).
 
-        `x0` and `x_in` are (N, C, H, W) in [-1, 1]; `noise` is N(0, I) of the same shape.
+        Parameters
+        ----------
+        x0, x_in : (N, C, H, W) in [-1, 1]
+        t : (N,) whole numbers from 0 to T - 1
+        condition : the encoded mask, (N, K, H, W)
+        noise : N(0, I), of the shape of `x0`
+        loss : of an output and its target
+        posterior_weight : of the same loss between the mean of the ancestral step and its estimate (RDDM's optional
+            loss, published with 10,000); 0 leaves it out
+        looks_back : whether a self-conditioned network is shown an estimate of its own, made first without gradient
         """
         level = self.schedule(t)
         x_t = level.mix(x0, x_in - x0, noise)
+        previous = None
+        if looks_back and self.self_condition:
+            with torch.no_grad():
+                previous = self(x_t, level, x_in, condition).x0
+        outputs = self.outputs(x_t, level, x_in, condition, previous)
         targets = self.prediction.target(level, x0, x_in, noise)
-        outputs = self.outputs(x_t, level, x_in, condition)
-        return torch.stack([loss(output, target) for output, target in zip(outputs, targets, strict=True)]).sum()
+        total = torch.stack([loss(output, target) for output, target in zip(outputs, targets, strict=True)]).sum()
+        if posterior_weight == 0:
+            return total
+        estimate = self.prediction.estimate(level, x_t, x_in, outputs)
+        means = (self._posterior_mean(t, each) for each in (estimate, Estimate(x0, x_in - x0, noise)))
+        return total + posterior_weight * loss(*means)
+
+    def _posterior_mean(self, t: Tensor, estimate: Estimate) -> Tensor:
+        """The mean of x at the time before `t`, but for x_t, which is the same in both."""
+        x0, residual, noise = (
+            self.schedule.posterior_weights[t.cpu()].to(t.device, torch.float32)[..., None, None, None].unbind(1)
+        )
+        return x0 * estimate.x0 + residual * estimate.residual + noise * estimate.noise
 
 
 LOSSES: dict[str, Loss] = {"l1": F.l1_loss, "l2": F.mse_loss, "smooth-l1": F.smooth_l1_loss}
 TIME_INPUTS: dict[str, TimeInput] = {"index": index_time, "coefficient": coefficient_time}
+MASK_FORMS: dict[str, MaskForm] = {
+    "signed": MaskForm(1, to_model),
+    "rgb": MaskForm(3, _unit_rgb),
+    "one-hot": MaskForm(2, _one_hot),
+}

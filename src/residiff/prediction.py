@@ -122,10 +122,19 @@ def _beside(x_in: Tensor, x0: Tensor, noise: Tensor, clamp: Clamp) -> Estimate:
 @final
 @dataclass(frozen=True)
 class ResidualNoise(Prediction):
-    """R and eps, a head each (RDDM, SM-Res-N)."""
+    """R and eps, a head each (RDDM).
+
+    `drive` says which of the trained heads drives sampling: both (SM-Res-N), the residual alone (SM-Res) or the noise
+    alone (SM-N, with the `guard` of `Noise`).
+    """
 
     kind: Literal["residual-noise"] = "residual-noise"
+    drive: Literal["both", "residual", "noise"] = "both"
+    guard: float | None = None
     heads: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        Noise(guard=self.guard)
 
     def target(self, level: Level, x0: Tensor, x_in: Tensor, noise: Tensor) -> Outputs:
         """(R, eps)."""
@@ -134,9 +143,14 @@ class ResidualNoise(Prediction):
     def estimate(
         self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE
     ) -> Estimate:
-        """x_0 is what x_t holds beside the two; x_in is not needed."""
+        """x_0 is what x_t holds beside the two; or what the one that drives says of it."""
+        if self.drive != "both":
+            return self._driven().estimate(level, x_t, x_in, (outputs[self.drive == "noise"],), clamp)
         residual = _unit(outputs[0], clamp is Clamp.RESIDUAL)
         return _from_both(level, x_t, residual, outputs[1], clamp)
+
+    def _driven(self) -> Prediction:
+        return Residual() if self.drive == "residual" else Noise(guard=self.guard)
 
 
 @final
@@ -251,9 +265,10 @@ class ResNoise(Prediction):
 @final
 @dataclass(frozen=True)
 class X0Noise(Prediction):
-    """x_0 and eps, a head each (RDDM's x0_noise objective)."""
+    """x_0 and eps, a head each (RDDM's x0_noise objective); `drive` says whether both drive sampling or x_0 alone."""
 
     kind: Literal["x0-noise"] = "x0-noise"
+    drive: Literal["both", "x0"] = "both"
     heads: ClassVar[int] = 2
 
     def target(self, level: Level, x0: Tensor, x_in: Tensor, noise: Tensor) -> Outputs:
@@ -263,7 +278,9 @@ class X0Noise(Prediction):
     def estimate(
         self, level: Level, x_t: Tensor, x_in: Tensor, outputs: Outputs, clamp: Clamp = Clamp.NONE
     ) -> Estimate:
-        """R = x_in - x_0; eps as the second head says."""
+        """R = x_in - x_0; eps as the second head says, or where x_0 alone drives as what completes x_t."""
+        if self.drive == "x0":
+            return X0().estimate(level, x_t, x_in, outputs[:1], clamp)
         return _beside(x_in, _unit(outputs[0], clamp is not Clamp.NONE), outputs[1], clamp)
 
 

@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import nn
 
 from residiff.data.settings import DataSettings
-from residiff.denoiser import TIME_INPUTS, Denoiser
+from residiff.denoiser import MASK_FORMS, TIME_INPUTS, Denoiser
 from residiff.errors import ConfigError, check_range
-from residiff.nn import AnyBackbone, NAFNetSettings
+from residiff.nn import AnyBackbone, NAFNetSettings, UNetSettings
 from residiff.prediction import AnyPrediction, Clamp, Residual
 from residiff.schedule import RDDM, AnySchedule
 
@@ -37,40 +37,75 @@ class _Settings(BaseModel):
 
 
 class Network(_Settings):
-    """What the network is and is shown: `mask` adds a channel, `shows_input` puts x_in beside x_t.
+    """What the network is and is shown: `shows_input` puts x_in beside x_t, `self_condition` its own last x_0.
 
-    `preprocess` is done to the degraded image first: with "expose" x_in is the picture as if exposed for longer.
+    `mask` adds a mask, as one channel in [-1, 1] ("signed"), or as the papers do: RDDM as three in [0, 1] ("rgb"),
+    Resfusion as two of -1 and 1 ("one-hot"). `preprocess` is done to the degraded image first: with "expose" x_in is
+    the picture as if exposed for longer, with "equalise" its histogram is flattened.
     """
 
     backbone: Annotated[AnyBackbone, Field(discriminator="kind")] = Field(default_factory=NAFNetSettings)
     mask: bool = False
+    mask_form: Literal["signed", "rgb", "one-hot"] = "signed"
+    self_condition: bool = False
     shows_input: bool = True
     time_input: Literal["index", "coefficient"] = "index"
-    preprocess: Literal["none", "expose"] = "none"
+    preprocess: Literal["none", "expose", "equalise"] = "none"
     clamp: Clamp = Clamp.NONE
 
 
 class Sampling(_Settings):
-    """How the model is sampled unless the caller says otherwise; eta scales the variance of the fresh noise."""
+    """How the model is sampled unless the caller says otherwise; eta scales the variance of the fresh noise.
+
+    `order` is in which order residual and noise are removed; all but "simultaneous" need a network that is told two
+    times. `readjusted` is another schedule of the same length to walk, on estimates made as if at the trained one's
+    levels (RDDM's test-time readjustment).
+    """
 
     steps: int = Field(default=5, ge=1, le=100_000)
     eta: float = Field(default=0.0, ge=0, le=1)
-    grid: Literal["published", "even", "quadratic"] = "published"
+    grid: Literal["published", "even", "quadratic", "leading", "leading-1"] = "published"
     sampler: Literal["general", "multistep"] = "general"
+    order: Literal[
+        "simultaneous", "residual-first", "noise-first", "published-residual-first", "residual-only", "noise-only"
+    ] = "simultaneous"
+    readjusted: Annotated[AnySchedule, Field(discriminator="kind")] | None = None
+
+
+class Optimiser(_Settings):
+    """What moves the weights; `per_head` gives each of two U-Nets its own, and its gradient is clipped alone."""
+
+    kind: Literal["adamw", "adam", "radam", "sgd"] = "adamw"
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    amsgrad: bool = False
+    per_head: bool = False
 
 
 class Training(_Settings):
-    """How it is trained. `start_share` of the times are the start's, where all must be inferred; the rest are even."""
+    """How it is trained. `start_share` of the times are the start's, where all must be inferred; the rest are even.
+
+    An update is of `accumulate` times `batch` pairs. The learning rate falls along a half cosine to
+    `final_learning_rate`, or stays ("constant"). `posterior_weight` is of RDDM's optional loss of the one-step
+    posterior's mean. The running average of the weights, which is what a model file holds, follows every `ema_every`
+    updates with a decay that rises to `ema`: as (1 + k) / (10 + k) at update k ("early"), as RDDM's does ("rddm": the
+    weights themselves for 100 updates, then 1 - k^(-2/3)), or not at all ("constant").
+    """
 
     iterations: int = Field(default=10_000, ge=1, le=100_000_000)
     batch: int = Field(default=8, ge=1, le=65_536)
+    accumulate: int = Field(default=1, ge=1, le=65_536)
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
     final_learning_rate: float = Field(default=1e-6, ge=0, le=1)
+    decay: Literal["cosine", "constant"] = "cosine"
     warm_up: int = Field(default=200, ge=0)
     weight_decay: float = Field(default=0.0, ge=0, le=1)
+    optimiser: Optimiser = Optimiser()
     clip: float = Field(default=1.0, gt=0)
     loss: Literal["l1", "l2", "smooth-l1"] = "l1"
+    posterior_weight: float = Field(default=0.0, ge=0, le=1e9)
     ema: float = Field(default=0.999, ge=0, lt=1)
+    ema_every: int = Field(default=1, ge=1, le=1_000_000)
+    ema_rise: Literal["early", "rddm", "constant"] = "early"
     start_share: float = Field(default=0.0, ge=0, le=1)
     precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = Field(default=10, ge=0, lt=2**63)
@@ -78,7 +113,12 @@ class Training(_Settings):
 
 
 class Recipe(_Settings):
-    """A whole experiment. Immutable; equal recipes give equal models."""
+    """A whole experiment. Immutable; equal recipes give equal models.
+
+    `compat` "paper" brings back what the published code does and we mended: RDDM's residual and x_0, and Resfusion's
+    x_0, are clamped to [-1, 1] in sampling; two optimisers share one clipped gradient; and RDDM's training mirrors
+    every pair.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     summary: str = Field(default="", max_length=2000, pattern=r"^\P{Cc}*$")
@@ -89,11 +129,23 @@ class Recipe(_Settings):
     sampling: Sampling = Sampling()
     data: DataSettings
     training: Training = Training()
+    compat: Literal["repaired", "paper"] = "repaired"
 
     @cached_property
     def in_channels(self) -> int:
-        """Channels of the network's input: x_t, x_in where it is shown, the mask where there is one."""
-        return 3 + 3 * self.network.shows_input + self.network.mask
+        """Channels of the network's input: x_t, and what else the network is shown."""
+        network = self.network
+        mask = MASK_FORMS[network.mask_form].channels if network.mask else 0
+        return 3 + 3 * network.shows_input + 3 * network.self_condition + mask
+
+    @property
+    def clamp(self) -> Clamp:
+        """What is clamped in sampling: the network's setting, or the paper's where it sets none and `compat` asks."""
+        if self.compat == "repaired" or self.network.clamp is not Clamp.NONE:
+            return self.network.clamp
+        if self.prediction.kind == "resnoise":
+            return Clamp.NONE
+        return PUBLISHED_CLAMPS.get(self.schedule.kind, Clamp.NONE)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -103,9 +155,30 @@ class Recipe(_Settings):
         if self.data.crop % size_multiple:
             raise ConfigError(f"data.crop is {self.data.crop}; this network needs a multiple of {size_multiple}")
         check_range("sampling.steps", self.sampling.steps, 1, len(self.schedule))
-        if self.sampling.sampler == "multistep" and self.sampling.eta:
-            raise ConfigError("sampling.sampler multistep is deterministic; set sampling.eta = 0, or take general")
+        self._check_sampling()
+        backbone = self.network.backbone
+        two_networks = isinstance(backbone, UNetSettings) and not backbone.shared and self.prediction.heads == 2
+        if self.training.optimiser.per_head and not two_networks:
+            raise ConfigError(
+                "training.optimiser.per_head needs two U-Nets: backbone unet, and a prediction of two heads"
+            )
         return self
+
+    def _check_sampling(self) -> None:
+        sampling = self.sampling
+        if sampling.sampler == "multistep" and (
+            sampling.eta or sampling.order != "simultaneous" or sampling.readjusted
+        ):
+            raise ConfigError(
+                "sampling.sampler multistep is deterministic and walks the trained levels; set sampling.eta = 0, "
+                "sampling.order = simultaneous and no sampling.readjusted, or take general"
+            )
+        if sampling.readjusted is not None:
+            if sampling.order != "simultaneous":
+                raise ConfigError("sampling.readjusted and sampling.order do not go together; leave one of them out")
+            if len(sampling.readjusted) != len(self.schedule):
+                lengths = f"{len(sampling.readjusted)} levels, the trained schedule {len(self.schedule)}"
+                raise ConfigError(f"sampling.readjusted has {lengths}; make them equal")
 
     def backbone(self) -> nn.Module:
         """The network, with random weights."""
@@ -120,12 +193,16 @@ class Recipe(_Settings):
             self.prediction,
             time_input=TIME_INPUTS[settings.time_input],
             shows_input=settings.shows_input,
-            clamp=settings.clamp,
+            clamp=self.clamp,
+            self_condition=settings.self_condition,
         )
 
     def toml(self) -> str:
         """The recipe as TOML, every value written out; `parse` reads it back to an equal recipe."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+PUBLISHED_CLAMPS = {"rddm": Clamp.RESIDUAL, "converted-ddpm": Clamp.RESIDUAL, "resfusion": Clamp.X0}
 
 
 @lru_cache(maxsize=256)

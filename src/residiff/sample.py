@@ -56,8 +56,17 @@ def seeded_noise(seed: int, shape: Sequence[int], device: torch.device | str = "
 
     Drawn on the CPU, so that every device gets the same ones.
     """
-    generator = torch.Generator().manual_seed(seed)
-    return lambda: torch.randn(tuple(shape[1:]), generator=generator).expand(tuple(shape)).to(device)
+    source = seeded_noises([seed], shape, device)
+    return lambda: source().expand(tuple(shape))
+
+
+def seeded_noises(seeds: Sequence[int], shape: Sequence[int], device: torch.device | str = "cpu") -> NoiseSource:
+    """Fields of N(0, 1), (len(seeds), C, H, W) for a `shape` (N, C, H, W): each image has the noise of its own seed.
+
+    An image's noise is what `seeded_noise` gives for its seed, whatever else is in the batch.
+    """
+    sources = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return lambda: torch.stack([torch.randn(tuple(shape[1:]), generator=source) for source in sources]).to(device)
 
 
 def step(
@@ -96,8 +105,7 @@ def general(
 
     `consistent` derives eps again from x_t, R and x_0 before each step: RDDM's ancestral form where x_0 is clamped.
     """
-    moves = [Move(t, t, s) for t, s in pairwise(levels)]
-    return walk(denoiser, x, x_in, moves, condition, eta=eta, noise=noise, consistent=consistent)
+    return walk(denoiser, x, x_in, straight(levels), condition, eta=eta, noise=noise, consistent=consistent)
 
 
 def walk(
@@ -165,6 +173,11 @@ def _multistep(x: Tensor, x_in: Tensor, x0: Tensor, before: tuple[float, Tensor]
     return x_s + weight * (x0 - x0_before)
 
 
+def straight(levels: Sequence[Level]) -> tuple[Move, ...]:
+    """The moves from each level to the next."""
+    return tuple(Move(t, t, s) for t, s in pairwise(levels))
+
+
 def residual_first(levels: Sequence[Level]) -> tuple[Level, ...]:
     """Remove the residual at full noise, then the noise (RDDM: path-independence): 2 steps for each of `levels`."""
     start, ends = levels[0], levels[1:]
@@ -191,13 +204,26 @@ def published_residual_first(levels: Sequence[Level]) -> tuple[Move, ...]:
     return (*first, *second)
 
 
-def simultaneous(levels: Sequence[Level]) -> tuple[Level, ...]:
-    """Remove both together: `levels` as they are."""
-    return tuple(levels)
+def residual_only(levels: Sequence[Level]) -> tuple[Level, ...]:
+    """Remove the residual and leave the noise as it is (both papers' ablation)."""
+    return tuple(mixed(level, levels[0]) for level in levels)
 
 
-ORDERS: dict[str, Callable[[Sequence[Level]], tuple[Level, ...]]] = {
-    "simultaneous": simultaneous,
-    "residual-first": residual_first,
-    "noise-first": noise_first,
+def noise_only(levels: Sequence[Level]) -> tuple[Level, ...]:
+    """Remove the noise and leave the residual as it is (both papers' ablation)."""
+    return tuple(mixed(levels[0], level) for level in levels)
+
+
+def readjusted(levels: Sequence[Level], walked: Sequence[Level]) -> tuple[Move, ...]:
+    """Walk the levels `walked` on estimates made as if at `levels` (RDDM: other coefficients for a trained network)."""
+    return tuple(Move(at, t, s) for at, (t, s) in zip(levels[:-1], pairwise(walked), strict=True))
+
+
+ORDERS: dict[str, Callable[[Sequence[Level]], tuple[Move, ...]]] = {
+    "simultaneous": straight,
+    "residual-first": lambda levels: straight(residual_first(levels)),
+    "noise-first": lambda levels: straight(noise_first(levels)),
+    "published-residual-first": published_residual_first,
+    "residual-only": lambda levels: straight(residual_only(levels)),
+    "noise-only": lambda levels: straight(noise_only(levels)),
 }

@@ -165,7 +165,8 @@ def test_each_step_draws_its_time_and_noise_anew(tmp_path):
 def test_gradients_are_clipped(tmp_path):
     recipe = override(TINY, ["training.clip=1e-3", "training.iterations=1"])
     run, _ = finished(tmp_path, recipe)
-    norm = torch.stack([value.grad.norm() for value in run.parameters if value.grad is not None]).norm()
+    gradients = [value.grad for value in run.denoiser.backbone.parameters() if value.grad is not None]
+    norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
     assert norm.item() == pytest.approx(1e-3, rel=1e-3)
 
 
@@ -384,10 +385,10 @@ DAMAGES = {
     "another shape": put("weights.intro.bias", torch.zeros(9)),
     "an extra weight": put("weights.extra", torch.zeros(9)),
     "an unknown group": put("extra.x", torch.zeros(1)),
-    "an unknown parameter": put("optimiser.x.step", torch.tensor(8.0)),
-    "no moment": drop("optimiser.0.exp_avg_sq"),
-    "no step of a parameter": drop("optimiser.1.step"),
-    "a moment of another shape": put("optimiser.2.exp_avg", torch.zeros(9)),
+    "an unknown parameter": put("optimiser.0.x.step", torch.tensor(8.0)),
+    "no moment": drop("optimiser.0.0.exp_avg_sq"),
+    "no step of a parameter": drop("optimiser.0.1.step"),
+    "a moment of another shape": put("optimiser.0.2.exp_avg", torch.zeros(9)),
 }
 
 
@@ -426,7 +427,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_weights(tmp_path,
 
 def test_a_gradient_that_is_not_finite_ends_the_run_too(tmp_path):
     run = Run(TINY, tmp_path)
-    run.parameters[0].register_hook(lambda gradient: gradient * math.nan)
+    next(run.denoiser.backbone.parameters()).register_hook(lambda gradient: gradient * math.nan)
     before = weights_of(run)
     with pytest.raises(DivergedError, match="gradient nan at step 1"):
         next(run.train(pairs()))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,12 +20,12 @@ from residiff.checkpoint import Card, ModelFile, load_model
 from residiff.data.images import from_pil, to_pil
 from residiff.data.picture import Picture, from_array, to_array
 from residiff.data.preprocess import PREPROCESS
-from residiff.denoiser import from_model, to_model
+from residiff.denoiser import MASK_FORMS, from_model, to_model
 from residiff.errors import ConfigError, ModelFileError, ResourceError, check_range
-from residiff.prediction import Estimate
+from residiff.recipe import override
 from residiff.restore.planes import fill_hidden, pad_to_multiple
-from residiff.sample import Sampler, State, general, multistep, seeded_noise
-from residiff.schedule import GRIDS, Level
+from residiff.sample import ORDERS, Move, NoiseSource, State, multistep, readjusted, seeded_noise, walk
+from residiff.schedule import GRIDS
 
 Array = npt.NDArray[np.generic]
 AnyImage = TypeVar("AnyImage", Image.Image, Array, Tensor)
@@ -146,17 +145,24 @@ class Restorer:
         return result if picture.alpha is None else torch.where(picture.alpha > 0, result, picture.pixels)
 
     def states(
-        self, picture: Picture, mask: Picture | None = None, *, steps: int | None = None, seed: int = 0
+        self,
+        picture: Picture,
+        mask: Picture | None = None,
+        *,
+        steps: int | None = None,
+        seed: int = 0,
+        order: str | None = None,
     ) -> Iterator[State]:
         """The sampling run behind `restore`, padded, in [-1, 1]: for progress, preview and trajectory.
 
-        Yields steps + 1 states, each computed when it is asked for; arguments are checked, as by `restore`, at once.
+        `order` of `sample.ORDERS` stands for the recipe's. Yields a state for each move, and the last one, each
+        computed when it is asked for; arguments are checked, as by `restore`, at once.
         """
         self.check(steps=steps, seed=seed, masked=mask is not None)
-        chosen = self.descriptor.steps if steps is None else steps
-        levels = self.recipe.schedule.levels(chosen, GRIDS[self.recipe.sampling.grid])
         with memory_errors():
-            return self._sampled(self._input(picture), levels, self._condition(picture, mask), seed)
+            x_in = self._input(picture)
+            noise = seeded_noise(seed, x_in.shape, self.device)
+            return self.sample(x_in, noise, steps, self._condition(picture, mask), order)
 
     def check(self, *, steps: int | None, seed: int, masked: bool) -> None:
         """Raise `ConfigError` unless the model can run so; `masked` says whether a mask is given."""
@@ -170,17 +176,38 @@ class Restorer:
 
     # As a decorator: a `with` in a generator would leave the caller in this mode at each yield
     @torch.inference_mode()
-    def _sampled(self, x_in: Tensor, levels: tuple[Level, ...], condition: Tensor | None, seed: int) -> Iterator[State]:
-        noise = seeded_noise(seed, x_in.shape, self.device)
-        sampler: Sampler = multistep
-        if self.recipe.sampling.sampler == "general":
-            sampler = partial(general, eta=self.recipe.sampling.eta, noise=noise)
-        with memory_errors():
-            yield from sampler(self._estimate, self.recipe.schedule.start(x_in, noise()), x_in, levels, condition)
+    def sample(
+        self,
+        x_in: Tensor,
+        noise: NoiseSource,
+        steps: int | None = None,
+        condition: Tensor | None = None,
+        order: str | None = None,
+    ) -> Iterator[State]:
+        """Sample from `x_in` (N, 3, H, W) in [-1, 1], H and W multiples of the size multiple, as the recipe says.
 
-    def _estimate(self, x_t: Tensor, level: Level, x_in: Tensor, condition: Tensor | None) -> Estimate:
-        estimate: Estimate = self.denoiser(x_t, level, x_in, condition)
-        return estimate
+        `condition` is the encoded mask, (N, K, H, W). Yields a state for each move, and the last one.
+        """
+        settings = self.recipe.sampling
+        count = self.descriptor.steps if steps is None else steps
+        walked = settings.readjusted or self.recipe.schedule
+        estimate, x = self.denoiser.estimator(), walked.start(x_in, noise())
+        with memory_errors():
+            if settings.sampler == "multistep" and order is None:
+                levels = walked.levels(count, GRIDS[settings.grid])
+                yield from multistep(estimate, x, x_in, levels, condition)
+            else:
+                moves = self._moves(count, order or settings.order)
+                yield from walk(estimate, x, x_in, moves, condition, eta=settings.eta, noise=noise)
+
+    def _moves(self, steps: int, order: str) -> tuple[Move, ...]:
+        if order not in ORDERS:
+            raise ConfigError(f"no order {order!r}; there are {', '.join(ORDERS)}")
+        settings = self.recipe.sampling
+        levels = self.recipe.schedule.levels(steps, GRIDS[settings.grid])
+        if settings.readjusted is None:
+            return ORDERS[order](levels)
+        return readjusted(levels, settings.readjusted.levels(steps, GRIDS[settings.grid]))
 
     def _input(self, picture: Picture) -> Tensor:
         pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
@@ -195,7 +222,7 @@ class Restorer:
         if (height, width) != (rows, columns):
             raise ConfigError(f"the mask is {columns} x {rows}, the image {width} x {height}; make them equal")
         matte = pad_to_multiple(mask.pixels.mean(0, keepdim=True), self.descriptor.size_multiple)
-        return to_model(matte)[None].to(self.device)
+        return MASK_FORMS[self.recipe.network.mask_form].encode(matte[None]).to(self.device)
 
 
 @contextlib.contextmanager
@@ -225,15 +252,22 @@ def pick_device(name: str) -> torch.device:
         raise ConfigError(f"device {name!r} cannot be used here ({cause}); take auto or cpu") from error
 
 
-def load(source: str | Path, device: str = "auto") -> Restorer:
+def load(source: str | Path, device: str = "auto", settings: Sequence[str] = ()) -> Restorer:
     """A restorer of the model `source`: a bundled name, a model file, a folder, or a hub id.
+
+    `settings` such as "sampling.order=residual-first" or "prediction.drive=residual" stand in place of the recipe's.
 
     Raises
     ------
     ModelFileError
-        If there is no such model, or its file is damaged.
+        If there is no such model, its file is damaged, or its weights do not fit the settings.
+    ConfigError
+        If a setting does not exist or cannot be so.
     """
-    return Restorer(load_model(models.find(source)), device)
+    model = load_model(models.find(source))
+    if settings:
+        model = replace(model, recipe=override(model.recipe, list(settings)))
+    return Restorer(model, device)
 
 
 def descriptors() -> list[Descriptor]:

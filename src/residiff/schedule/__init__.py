@@ -26,7 +26,16 @@ DDPM, Ho et al. 2020. DDIM, Song et al. 2021.
 
 from __future__ import annotations
 
-from residiff.schedule.base import GRIDS, Grid, Schedule, even_grid, published_grid, quadratic_grid
+from residiff.schedule.base import (
+    GRIDS,
+    Grid,
+    Schedule,
+    even_grid,
+    leading_grid,
+    offset_leading_grid,
+    published_grid,
+    quadratic_grid,
+)
 from residiff.schedule.bridges import I2SB, IRSDE, ColdDiffusion, InDI, ResidualFlow, ResShift
 from residiff.schedule.ddpm import BETAS, DDPM, ConvertedDDPM
 from residiff.schedule.level import Coefficient, Level, injected_variance, mixed
@@ -57,7 +66,9 @@ __all__ = [
     "Schedule",
     "even_grid",
     "injected_variance",
+    "leading_grid",
     "mixed",
+    "offset_leading_grid",
     "published_grid",
     "quadratic_grid",
 ]

@@ -40,6 +40,17 @@ def quadratic_grid(count: int, steps: int) -> tuple[int, ...]:
     return tuple(reversed(times))
 
 
+def leading_grid(count: int, steps: int) -> tuple[int, ...]:
+    """diffusers' "leading" times: 0, one step's length and its multiples, down from the largest."""
+    return tuple(k * (count // steps) for k in range(steps - 1, -1, -1))
+
+
+def offset_leading_grid(count: int, steps: int) -> tuple[int, ...]:
+    """As `leading_grid` with each time one later (diffusers' `steps_offset` 1), unless that leads past T - 1."""
+    times = leading_grid(count, steps)
+    return tuple(t + 1 for t in times) if times[0] + 1 < count else times
+
+
 @dataclass(frozen=True)
 class Schedule(ABC):
     """T levels in float64. Subclasses are final and give `coefficients`; nothing of a schedule ever changes."""
@@ -57,6 +68,18 @@ class Schedule(ABC):
         if not torch.isfinite(columns).all():
             raise ConfigError(f"{self} has coefficients that are not finite; choose other settings")
         return torch.cat([columns, _resnoise_weights(columns)[:, None]], dim=1)
+
+    @cached_property
+    def posterior_weights(self) -> Tensor:
+        """(T, 3) float64: what the ancestral step from t to t - 1 adds to x_t, as weights of x_0, R and eps.
+
+        (a_s - a_t, r_s - r_t, n_s^2 d_t / (d_s n_t) - n_t) with s = t - 1; at t = 0, where the step gives x_0, (1, 0, 0).
+        """
+        a, r, n, _, _ = self.table.unbind(1)
+        before = self.table[:-1]
+        kept = before[:, 2] * _kept_share(self.table[:, :4])[1:]
+        steps = torch.stack([before[:, 0] - a[1:], before[:, 1] - r[1:], kept - n[1:]], dim=1)
+        return torch.cat([torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64), steps])
 
     def __len__(self) -> int:
         """T, the number of levels above the clean one."""
@@ -100,13 +123,29 @@ def _resnoise_weights(columns: Tensor) -> Tensor:
 
     For Resfusion it is (1 - sqrt(alpha_t)) sqrt(1 - A_t) / beta_t (eq. 6); written so that it holds for every schedule.
     """
-    a, r, n, d = columns.unbind(1)
-    clean = torch.tensor([1.0, 0.0, 0.0, 1.0], dtype=torch.float64)
-    a_s, r_s, n_s, d_s = torch.cat([clean[None], columns[:-1]]).unbind(1)
-    share = torch.where((d > 0) & (n > 0), n_s * d / (d_s * n), torch.zeros_like(n))
-    kept = n_s * share
-    down = a * kept - a_s * n
+    a, r, n, _ = columns.unbind(1)
+    a_s, r_s, n_s, _ = _before(columns).unbind(1)
+    down = a * n_s * _kept_share(columns) - a_s * n
     return torch.where(down != 0, (a * r_s - a_s * r) / down, torch.zeros_like(n))
 
 
-GRIDS: dict[str, Grid] = {"published": published_grid, "even": even_grid, "quadratic": quadratic_grid}
+def _before(columns: Tensor) -> Tensor:
+    """The rows (T, 4) of the times before, the clean level first."""
+    clean = torch.tensor([[1.0, 0.0, 0.0, 1.0]], dtype=torch.float64)
+    return torch.cat([clean, columns[:-1]])
+
+
+def _kept_share(columns: Tensor) -> Tensor:
+    """(n_s / d_s) / (n_t / d_t) of the step from each time to the one before: the eps that an ancestral step keeps."""
+    _, _, n, d = columns.unbind(1)
+    _, _, n_s, d_s = _before(columns).unbind(1)
+    return torch.where((d > 0) & (n > 0), n_s * d / (d_s * n), torch.zeros_like(n))
+
+
+GRIDS: dict[str, Grid] = {
+    "published": published_grid,
+    "even": even_grid,
+    "quadratic": quadratic_grid,
+    "leading": leading_grid,
+    "leading-1": offset_leading_grid,
+}

@@ -17,25 +17,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from residiff import files
 from residiff.checkpoint import ModelFile, TrainingState, check_keys, load_state, save_model, save_state
 from residiff.data.pairs import Pair, PairedFolder, Pairs, Stretch, SyntheticPairs
 from residiff.data.preprocess import PREPROCESS
-from residiff.denoiser import LOSSES, Denoiser, to_model
+from residiff.denoiser import LOSSES, MASK_FORMS, Denoiser, to_model
 from residiff.errors import CheckpointError, ConfigError, DivergedError, ModelFileError
 from residiff.recipe import Recipe, Training
 from residiff.seeds import generator
+from residiff.train.optimisers import Optimisers
 
 logger = logging.getLogger(__name__)
 
 STATE = "state.safetensors"
 MODEL = "model.safetensors"
 METRICS = "metrics.csv"
-# What AdamW keeps of each parameter
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -49,18 +48,36 @@ class Progress:
 
 
 def learning_rate(settings: Training, step: int) -> float:
-    """Linear warm-up, then a half cosine from `learning_rate` down to `final_learning_rate`."""
+    """Linear warm-up, then a half cosine from `learning_rate` down to `final_learning_rate`, or no change."""
     if step < settings.warm_up:
         return settings.learning_rate * (step + 1) / settings.warm_up
+    if settings.decay == "constant":
+        return settings.learning_rate
     span = max(1, settings.iterations - settings.warm_up)
     share = (1 + math.cos(math.pi * (step - settings.warm_up) / span)) / 2
     return settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * share
 
 
+def average_decay(settings: Training, step: int) -> float:
+    """The decay of the running average after update number `step`, 1-based; 1 where it is left as it is.
+
+    RDDM's rule is that of ema_pytorch 0.0.10: every tenth update, the weights themselves for the first 100.
+    """
+    done = step - 1
+    if done % settings.ema_every:
+        return 1.0
+    if settings.ema_rise == "constant":
+        return settings.ema
+    if settings.ema_rise == "rddm":
+        return min(settings.ema, 1 - math.pow(max(1, done - 100), -2 / 3))
+    return min(settings.ema, (1 + step) / (10 + step))
+
+
 def draw_times(settings: Training, length: int, source: torch.Generator) -> Tensor:
-    """Times (batch,): T - 1 with probability `start_share`, otherwise evenly from 0 to T - 1."""
-    times = torch.randint(length, (settings.batch,), generator=source)
-    at_start = torch.rand(settings.batch, generator=source) < settings.start_share
+    """Times of an update (batch * accumulate,): T - 1 with probability `start_share`, otherwise evenly from 0 up."""
+    count = settings.batch * settings.accumulate
+    times = torch.randint(length, (count,), generator=source)
+    at_start = torch.rand(count, generator=source) < settings.start_share
     return torch.where(at_start, length - 1, times)
 
 
@@ -86,10 +103,7 @@ class Run:
             torch.manual_seed(recipe.training.seed)
             self.denoiser: Denoiser = recipe.build().to(self.device)
         self.average = {key: value.clone() for key, value in self.denoiser.backbone.state_dict().items()}
-        self.parameters = list(self.denoiser.backbone.parameters())
-        self.optimiser = torch.optim.AdamW(
-            self.parameters, lr=recipe.training.learning_rate, weight_decay=recipe.training.weight_decay
-        )
+        self.optimisers = Optimisers(recipe, self.denoiser.backbone)
 
     def train(self, pairs: Pairs, workers: int = 0) -> Iterator[Progress]:
         """Train to the last step, saving on the way and at the end; yields after each step.
@@ -106,11 +120,9 @@ class Run:
         self.source = pairs.source
         settings = self.recipe.training
         began = saved = time.monotonic()
-        loader = DataLoader(
-            Stretch(pairs, self.step * settings.batch, settings.iterations * settings.batch),
-            batch_size=settings.batch,
-            num_workers=workers,
-        )
+        count = settings.batch * settings.accumulate
+        stretch = Stretch(pairs, self.step * count, settings.iterations * count)
+        loader = DataLoader(stretch, batch_size=count, num_workers=workers)
         for batch in loader:
             rate = learning_rate(settings, self.step)
             loss = self._update(batch, rate)
@@ -122,43 +134,59 @@ class Run:
             yield progress
         self.save()
 
-    def _update(self, batch: Pair, rate: float) -> float:
+    def _update(self, pairs: Pair, rate: float) -> float:
         settings = self.recipe.training
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        loss = self._loss(batch, generator(settings.seed, 4, self.step))
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.parameters, settings.clip)
-        if not torch.isfinite(loss) or not torch.isfinite(norm):
-            where = f"loss {loss.item()} and gradient {norm.item()} at step {self.step + 1}"
+        self.optimisers.zero_grad()
+        loss = self._backward(pairs, generator(settings.seed, 4, self.step))
+        if not math.isfinite(loss):
+            raise DivergedError(f"loss {loss} at step {self.step + 1}; lower training.learning_rate")
+        norm = self.optimisers.step(rate)
+        if not torch.isfinite(norm):
+            where = f"loss {loss} and gradient {norm.item()} at step {self.step + 1}"
             raise DivergedError(f"{where}; lower training.learning_rate")
-        self.optimiser.step()
         self.step += 1
-        self._follow(min(settings.ema, (1 + self.step) / (10 + self.step)))
-        return loss.item()
+        self._follow(average_decay(settings, self.step))
+        return loss
 
-    def _loss(self, batch: Pair, source: torch.Generator) -> Tensor:
+    def _backward(self, pairs: Pair, source: torch.Generator) -> float:
+        """The mean loss of an update's pairs, in parts of `batch`, and its gradient."""
         settings = self.recipe.training
-        clean, degraded, mask = (part.to(self.device) for part in batch)
-        noise = torch.randn(clean.shape, generator=source).to(self.device)
-        times = draw_times(settings, len(self.recipe.schedule), source).to(self.device)
-        if self.recipe.network.mask and mask.shape[1] == 0:
+        noise = torch.randn(pairs.clean.shape, generator=source)
+        times = draw_times(settings, len(self.recipe.schedule), source)
+        looks_back = bool(torch.rand((), generator=source) < 0.5)
+        total = 0.0
+        for part in zip(*(torch.split(whole, settings.batch) for whole in (*pairs, noise, times)), strict=True):
+            clean, degraded, mask, drawn, t = (value.to(self.device) for value in part)
+            loss = self._loss(Pair(clean, degraded, mask), drawn, t, looks_back) / settings.accumulate
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        return total
+
+    def _loss(self, pairs: Pair, noise: Tensor, times: Tensor, looks_back: bool) -> Tensor:
+        settings, network = self.recipe.training, self.recipe.network
+        if network.mask and pairs.mask.shape[1] == 0:
             raise ConfigError("the recipe's network is shown a mask, but the data have none")
-        degraded = PREPROCESS[self.recipe.network.preprocess](degraded)
-        condition = to_model(mask) if self.recipe.network.mask else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             return self.denoiser.loss(
-                to_model(clean), to_model(degraded), times, condition, noise=noise, loss=LOSSES[settings.loss]
+                to_model(pairs.clean),
+                to_model(PREPROCESS[network.preprocess](pairs.degraded)),
+                times,
+                MASK_FORMS[network.mask_form].encode(pairs.mask) if network.mask else None,
+                noise=noise,
+                loss=LOSSES[settings.loss],
+                posterior_weight=settings.posterior_weight,
+                looks_back=looks_back,
             )
 
     def _follow(self, decay: float) -> None:
+        if decay == 1:
+            return
         current = self.denoiser.backbone.state_dict()
         torch._foreach_lerp_(list(self.average.values()), [current[key] for key in self.average], 1 - decay)
 
     def save(self) -> None:
         """Write the averaged model, the log, and last the state to continue from, each atomically."""
-        images = self.step * self.recipe.training.batch
+        images = self.step * self.recipe.training.batch * self.recipe.training.accumulate
         card = {"data": self.source, "iterations": self.step, "images": images}
         save_model(self.folder / MODEL, ModelFile(self.recipe, self.average, card))
         files.write_bytes(self.folder / METRICS, _csv(self.rows))
@@ -167,9 +195,7 @@ class Run:
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"average.{key}": value for key, value in self.average.items()}
         tensors |= {f"weights.{key}": value for key, value in self.denoiser.backbone.state_dict().items()}
-        for index, moments in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{key}": value for key, value in moments.items()}
-        return tensors
+        return tensors | {f"optimiser.{key}": value for key, value in self.optimisers.tensors().items()}
 
     def begin_from(self, model: ModelFile) -> None:
         """Start from a model's averaged weights in place of random ones.
@@ -206,14 +232,12 @@ class Run:
 
     def _continue_from(self, tensors: Mapping[str, Tensor]) -> None:
         like = {f"{group}.{key}": value for group in ("average", "weights") for key, value in self.average.items()}
-        for index, parameter in enumerate(self.parameters):
-            like |= {f"optimiser.{index}.{key}": torch.empty(()) if key == "step" else parameter for key in MOMENTS}
+        like |= {f"optimiser.{key}": value for key, value in self.optimisers.expected().items()}
         check_keys(like, tensors)
         self.denoiser.backbone.load_state_dict({key: tensors[f"weights.{key}"] for key in self.average})
         self.average = {key: tensors[f"average.{key}"].to(self.device) for key in self.average}
-        numbers = range(len(self.parameters))
-        moments = {index: {key: tensors[f"optimiser.{index}.{key}"] for key in MOMENTS} for index in numbers}
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+        kept = {key.removeprefix("optimiser."): value for key, value in tensors.items() if key.startswith("optimiser.")}
+        self.optimisers.load(kept)
 
 
 def pairs_for(recipe: Recipe, folder: Path | None) -> Pairs:

@@ -66,6 +66,7 @@ FULL = {
         "seed": 1, "save_seconds": 5.0,
     },
     "compat": "paper",
+    "origin": {"paper": "A paper", "row": "Table 1", "unknown": ["training.iterations"]},
 }  # fmt: skip
 UNET = {"kind": "unet", "width": 8, "multipliers": [1, 2], "groups": 4}
 DDIM_UNET = {"kind": "ddim-unet", "width": 32, "multipliers": [1], "blocks": 1, "attention": [], "image_size": 16}

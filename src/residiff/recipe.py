@@ -112,12 +112,19 @@ class Training(_Settings):
     save_seconds: float = Field(default=120.0, gt=0)
 
 
+class Origin(_Settings):
+    """Where a preset's settings were published: the paper, the row, and the settings that were published nowhere."""
+
+    paper: str = Field(max_length=200)
+    row: str = Field(max_length=200)
+    unknown: tuple[str, ...] = ()
+
+
 class Recipe(_Settings):
     """A whole experiment. Immutable; equal recipes give equal models.
 
     `compat` "paper" brings back what the published code does and we mended: RDDM's residual and x_0, and Resfusion's
-    x_0, are clamped to [-1, 1] in sampling; two optimisers share one clipped gradient; and RDDM's training mirrors
-    every pair.
+    x_0, are clamped to [-1, 1] in sampling, and two optimisers share one clipped gradient.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
@@ -130,6 +137,7 @@ class Recipe(_Settings):
     data: DataSettings
     training: Training = Training()
     compat: Literal["repaired", "paper"] = "repaired"
+    origin: Origin | None = None
 
     @cached_property
     def in_channels(self) -> int:
@@ -156,6 +164,7 @@ class Recipe(_Settings):
             raise ConfigError(f"data.crop is {self.data.crop}; this network needs a multiple of {size_multiple}")
         check_range("sampling.steps", self.sampling.steps, 1, len(self.schedule))
         self._check_sampling()
+        self._check_origin()
         backbone = self.network.backbone
         two_networks = isinstance(backbone, UNetSettings) and not backbone.shared and self.prediction.heads == 2
         if self.training.optimiser.per_head and not two_networks:
@@ -163,6 +172,15 @@ class Recipe(_Settings):
                 "training.optimiser.per_head needs two U-Nets: backbone unet, and a prediction of two heads"
             )
         return self
+
+    def _check_origin(self) -> None:
+        """Each setting that is said to be unknown is one of the recipe's."""
+        for key in () if self.origin is None else self.origin.unknown:
+            value: object = self.model_dump(mode="json")
+            for part in key.split("."):
+                if not isinstance(value, dict) or part not in value:
+                    raise ConfigError(f"origin.unknown names {key!r}, which is no setting of this recipe")
+                value = value[part]
 
     def _check_sampling(self) -> None:
         sampling = self.sampling

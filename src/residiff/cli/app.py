@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from residiff import __version__
-from residiff.cli import data, env, evaluate, models, plot, recipes, restore, train
+from residiff.cli import data, env, evaluate, generate, models, plot, recipes, restore, train, translate
 from residiff.cli.console import end_on_signals
 from residiff.errors import ResidiffError
 
@@ -28,10 +28,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Residual diffusion models for images: restore, train, evaluate.",
+    help="Residual diffusion models for images: restore, generate, translate, train, evaluate.",
     epilog="Example: residiff restore photo.jpg -o out.png -m denoise. The options above may stand anywhere.",
 )
 app.command("restore", epilog=restore.EXAMPLE)(restore.restore)
+app.command("generate", epilog=generate.EXAMPLE)(generate.generate)
+app.command("translate", epilog=translate.EXAMPLE)(translate.translate)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("env", epilog=env.EXAMPLE)(env.env)

@@ -35,19 +35,22 @@ def restore(
     bit_depth: Annotated[int | None, typer.Option(help="8 or 16; the input's by default.")] = None,
     suffix: Annotated[str, typer.Option(help="Put after the name: photo_restored.png.")] = "",
     max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.")] = 150_000_000,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
+    save_steps: Annotated[bool, typer.Option("--save-steps", help="Write x_t and x_0 of every step too.")] = False,
 ) -> None:
     """Restore pictures: shadows, low light, noise; any size, 8 or 16 bits, alpha and metadata kept."""
     from residiff.restore import Options, load, plan
 
-    options = Options.checked(steps, seed, strength, format, quality, bit_depth, suffix, max_pixels)
+    options = Options.checked(steps, seed, strength, format, quality, bit_depth, suffix, max_pixels, save_steps)
     if "-" in (*sources, output):
-        source = _piped(sources, output)
-        return _pipe(source, output, mask, load(model, device), options)
+        source = _piped(sources, output, save_steps)
+        return _pipe(source, output, mask, load(model, device, set_ or []), options)
     jobs = plan([Path(source) for source in sources], Path(output), options, mask, recursive=recursive)
-    _run(jobs, load(model, device), options, Path(output), resume)
+    run_jobs(jobs, load(model, device, set_ or []), options, Path(output), resume)
 
 
-def _run(jobs: list[Job], restorer: Restorer, options: Options, output: Path, resume: bool) -> None:
+def run_jobs(jobs: list[Job], restorer: Restorer, options: Options, output: Path, resume: bool) -> None:
+    """Do the jobs under a progress bar, list the failed ones in `failures.jsonl`, and end with 3 if there are any."""
     from residiff.files import lock
     from residiff.restore import restore_all, write_failures
 
@@ -73,11 +76,13 @@ def _run(jobs: list[Job], restorer: Restorer, options: Options, output: Path, re
         raise typer.Exit(3)
 
 
-def _piped(sources: list[str], output: str) -> Path | None:
+def _piped(sources: list[str], output: str, save_steps: bool) -> Path | None:
     """The file to read, None for stdin; `ConfigError` unless there is one picture on each side."""
     from residiff.errors import ConfigError
     from residiff.restore.batch import WRITABLE
 
+    if save_steps:
+        raise ConfigError("--save-steps writes files beside the result; name files, not a pipe")
     if output != "-" and Path(output).suffix.lower() not in WRITABLE:
         raise ConfigError(f"cannot write stdin to {output!r}; name a picture ending in {', '.join(sorted(WRITABLE))}")
     if sources == ["-"]:

@@ -33,6 +33,7 @@ class Options:
     bit_depth: BitDepth | None = None
     suffix: str = ""
     max_pixels: int = images.MAX_PIXELS
+    save_steps: bool = False
 
     @classmethod
     def checked(
@@ -45,6 +46,7 @@ class Options:
         bit_depth: int | None,
         suffix: str,
         max_pixels: int,
+        save_steps: bool = False,
     ) -> Options:
         """Options as a user words them; `ConfigError` names what cannot be."""
         check_range("strength", strength, 0, 1)
@@ -59,7 +61,7 @@ class Options:
         kind = _format_called(format)
         if depth == 16 and kind not in (None, Format.PNG, Format.TIFF):
             raise ConfigError(f"{format} holds 8 bits; for 16 take png or tiff")
-        return cls(steps, seed, strength, kind, quality, depth, suffix, max_pixels)
+        return cls(steps, seed, strength, kind, quality, depth, suffix, max_pixels, save_steps)
 
 
 def _format_called(name: str | None) -> Format | None:
@@ -223,16 +225,24 @@ def restore_all(
 
 
 def restore_file(job: Job, restorer: Restorer, options: Options) -> None:
-    """Read, restore and write one picture."""
+    """Read, restore and write one picture, and if need be what each step made of it, in a folder beside it."""
     with memory_errors():
         chosen = options.format or images.format_of(job.target)
-        write_bytes(job.target, restore_bytes(job.source, job.mask, restorer, options, chosen))
+        steps = job.target.with_suffix(".steps") if options.save_steps else None
+        write_bytes(job.target, restore_bytes(job.source, job.mask, restorer, options, chosen, steps))
 
 
 def restore_bytes(
-    source: Path | bytes, mask: Path | None, restorer: Restorer, options: Options, format: Format
+    source: Path | bytes,
+    mask: Path | None,
+    restorer: Restorer,
+    options: Options,
+    format: Format,
+    steps_folder: Path | None = None,
 ) -> bytes:
     """Read one picture, or the bytes of one, restore it, and encode it as `format`.
+
+    With `steps_folder`, x_t and the estimate of x_0 of every step are written there, `00-x.png` and `00-x0.png`.
 
     Raises
     ------
@@ -243,7 +253,11 @@ def restore_bytes(
     picture = images.read(source, max_pixels=options.max_pixels)
     if picture.alpha is not None and format in (Format.JPEG, Format.BMP):
         raise ImageUnsupportedError(f"{format.value} holds no alpha; use png, webp or tiff")
-    result = restorer.restore(picture, matte, steps=options.steps, seed=options.seed, strength=options.strength)
+    for number, state in enumerate(restorer.states(picture, matte, steps=options.steps, seed=options.seed)):
+        if steps_folder is not None:
+            for name, x in (("x", state.x), ("x0", state.estimate.x0)):
+                images.write(steps_folder / f"{number:02d}-{name}.png", restorer.picture_of(x, picture))
+    result = restorer.picture_of(state.x, picture, options.strength)
     return images.encode(result, format, quality=options.quality, bit_depth=options.bit_depth)
 
 

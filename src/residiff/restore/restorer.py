@@ -130,7 +130,17 @@ class Restorer:
         with memory_errors():
             # The others are let go
             (last,) = deque(self.states(picture, mask, steps=steps, seed=seed), maxlen=1)
-            return replace(picture, pixels=self._pixels(picture, last.x[0], strength))
+            return self.picture_of(last.x, picture, strength)
+
+    def picture_of(self, x: Tensor, picture: Picture, strength: float = 1.0) -> Picture:
+        """The picture that `x` of a state (1, 3, H, W) shows: cropped to `picture`, with its alpha and metadata.
+
+        Raises
+        ------
+        ModelFileError
+            If a value is not finite.
+        """
+        return replace(picture, pixels=self._pixels(picture, x[0], strength))
 
     def _pixels(self, picture: Picture, x: Tensor, strength: float) -> Tensor:
         height, width = picture.pixels.shape[1:]

@@ -1,0 +1,82 @@
+"""Pictures from noise: generation is restoration of a picture of which nothing is left, x_in = 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from residiff.denoiser import from_model
+from residiff.errors import ConfigError, ModelFileError, check_range
+from residiff.restore.restorer import MAX_SEED, Restorer
+from residiff.sample import seeded_noises
+
+MAX_SIDE = 16_384
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A picture (3, H, W) in [0, 1], the seed of its noise, and the moments (x_t, estimate of x_0) that were kept."""
+
+    seed: int
+    picture: Tensor
+    moments: tuple[tuple[Tensor, Tensor], ...] = ()
+
+
+def generate(
+    restorer: Restorer,
+    count: int,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    size: int | None = None,
+    batch: int = 16,
+    keep_moments: bool = False,
+) -> Iterator[Generated]:
+    """Make `count` pictures; number i has the noise of `seed` + i, whatever else is in its batch.
+
+    Parameters
+    ----------
+    restorer : a model whose task is to generate
+    count : how many, at least 1
+    steps : how many, 1 to T; the recipe's own number if None
+    seed : of the first picture's noise
+    size : the side of the pictures, a multiple of the model's size multiple; what it was trained on if None
+    batch : how many are made at a time; another number may change a value by one grey level of 255
+    keep_moments : whether x_t and the estimate of x_0 are kept at every step
+
+    Raises
+    ------
+    ConfigError
+        At once, if the model does not generate, or an argument is out of range.
+    ModelFileError
+        If a result is not finite.
+    """
+    name, multiple = restorer.descriptor.name, restorer.descriptor.size_multiple
+    if restorer.recipe.task != "generate":
+        raise ConfigError(f"model {name!r} is for {restorer.recipe.task!r}, not to generate; use `residiff restore`")
+    check_range("count", count, 1, MAX_SEED)
+    check_range("batch", batch, 1, 65_536)
+    restorer.check(steps=steps, seed=seed + count - 1, masked=False)
+    side = restorer.recipe.data.crop if size is None else size
+    check_range("size", side, multiple, MAX_SIDE)
+    if side % multiple:
+        raise ConfigError(f"size is {side}; model {name!r} makes multiples of {multiple}")
+    everyone = range(seed, seed + count)
+    groups = (everyone[first : first + batch] for first in range(0, count, batch))
+    return (made for seeds in groups for made in _made(restorer, seeds, side, steps, keep_moments))
+
+
+def _made(restorer: Restorer, seeds: Sequence[int], side: int, steps: int | None, keep: bool) -> Iterator[Generated]:
+    shape = (len(seeds), 3, side, side)
+    noise = seeded_noises(seeds, shape, restorer.device)
+    moments: list[tuple[Tensor, Tensor]] = []
+    for state in restorer.sample(torch.zeros(shape, device=restorer.device), noise, steps):
+        if keep:
+            moments.append((from_model(state.x).cpu(), from_model(state.estimate.x0).cpu()))
+    if not torch.isfinite(state.x).all():
+        raise ModelFileError(f"model {restorer.descriptor.name!r} gave values that are not finite; take another model")
+    for index, (seed, picture) in enumerate(zip(seeds, from_model(state.x).cpu(), strict=True)):
+        yield Generated(seed, picture, tuple((x[index], x0[index]) for x, x0 in moments))

@@ -1,7 +1,7 @@
 """The Frechet distance between two sets of images, in the features of a network.
 
-With an Inception network as `features` it is the FID; with `RandomFeatures`, which needs no weights to be fetched, it is
-a distance of the same kind with numbers of its own: compare it with itself alone.
+With an Inception network as `features` it is the FID; with `RandomFeatures`, which needs no weights to be fetched, it
+is a distance of the same kind with numbers of its own: compare it with itself alone.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from residiff.errors import ConfigError
-from residiff.prediction import X0, Estimate
+from residiff.prediction import X0, Estimate, Noise
 from residiff.sample import (
     ORDERS,
     NoiseSource,
@@ -204,6 +204,36 @@ def test_an_ablation_leaves_the_other_part_as_it_was(schedule: Schedule) -> None
     no_noise = last(walk(Oracle(x0), x, x_in, ORDERS["noise-only"](levels)))
     expected = start.signal * x0 + start.residual * (x_in - x0) + (start.noise * noise if start.noise == 0 else 0)
     torch.testing.assert_close(no_noise.x, expected, rtol=0, atol=1e-9)
+
+
+def test_readjustment_is_the_published_step_of_a_converted_model() -> None:
+    """RDDM's conversion: R = (x_t - bbar eps) / (abar - 1) by DDIM's abar; the step by the readjusted one."""
+    base = DDPM(length=40)
+    trained = ConvertedDDPM(base)
+    other = ConvertedDDPM(base, residual=Increments("falling-power", 2.0), noise=Increments("power", 1.0))
+    x_in, noise = torch.zeros(1, 3, 4, 4, dtype=torch.float64), draw(2)[:1]
+
+    def model(x_t: Tensor, level: Level, x_in: Tensor, condition: Tensor | None) -> Estimate:
+        return Noise().estimate(level, x_t, x_in, (torch.tanh(x_t + level.t / 40),))
+
+    run = walk(model, noise, x_in, readjusted(trained.levels(5), other.levels(5)))
+    x, times = noise, [level.t for level in trained.levels(5)]
+    for state, t, s in zip(run, times, [*times[1:], None], strict=True):
+        torch.testing.assert_close(state.x, x)
+        if s is None:
+            break
+        abar, bbar = trained(t).residual, trained(t).noise  # type: ignore[arg-type]
+        eps = torch.tanh(x + t / 40)
+        residual = (x - bbar * eps) / (abar - 1)
+        (abar_t, bbar_t), (abar_s, bbar_s) = ((other(k).residual, other(k).noise) for k in (t, s))  # type: ignore[arg-type]
+        x = x - (abar_t - abar_s) * residual - (bbar_t - bbar_s) * eps
+
+
+def test_walking_the_trained_levels_themselves_changes_nothing() -> None:
+    schedule, x_in, x0 = RDDM(length=20), draw(0), draw(1)
+    levels, start = schedule.levels(4), schedule.start(x_in, draw(2))
+    plain = last(general(Oracle(x0), start, x_in, levels))
+    torch.testing.assert_close(last(walk(Oracle(x0), start, x_in, readjusted(levels, levels))).x, plain.x)
 
 
 def test_readjusted_moves_are_estimated_at_the_trained_levels() -> None:

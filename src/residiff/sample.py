@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -215,8 +216,13 @@ def noise_only(levels: Sequence[Level]) -> tuple[Level, ...]:
 
 
 def readjusted(levels: Sequence[Level], walked: Sequence[Level]) -> tuple[Move, ...]:
-    """Walk the levels `walked` on estimates made as if at `levels` (RDDM: other coefficients for a trained network)."""
-    return tuple(Move(at, t, s) for at, (t, s) in zip(levels[:-1], pairwise(walked), strict=True))
+    """Walk the levels `walked` on estimates made as if at `levels` (RDDM: other coefficients for a trained network).
+
+    The last move is a step as the others are, not to the estimate of x_0, which is that of the trained levels.
+    """
+    *ways, last = pairwise(walked)
+    ways.append((last[0], replace(last[1])))
+    return tuple(Move(at, t, s) for at, (t, s) in zip(levels[:-1], ways, strict=True))
 
 
 ORDERS: dict[str, Callable[[Sequence[Level]], tuple[Move, ...]]] = {

@@ -41,7 +41,7 @@ def quadratic_grid(count: int, steps: int) -> tuple[int, ...]:
 
 
 def leading_grid(count: int, steps: int) -> tuple[int, ...]:
-    """diffusers' "leading" times: 0, one step's length and its multiples, down from the largest."""
+    """The "leading" times of diffusers: 0, one step's length and its multiples, down from the largest."""
     return tuple(k * (count // steps) for k in range(steps - 1, -1, -1))
 
 
@@ -73,7 +73,7 @@ class Schedule(ABC):
     def posterior_weights(self) -> Tensor:
         """(T, 3) float64: what the ancestral step from t to t - 1 adds to x_t, as weights of x_0, R and eps.
 
-        (a_s - a_t, r_s - r_t, n_s^2 d_t / (d_s n_t) - n_t) with s = t - 1; at t = 0, where the step gives x_0, (1, 0, 0).
+        (a_s - a_t, r_s - r_t, n_s^2 d_t / (d_s n_t) - n_t) with s = t - 1; (1, 0, 0) at t = 0: the step gives x_0.
         """
         a, r, n, _, _ = self.table.unbind(1)
         before = self.table[:-1]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from residiff.errors import ConfigError, check_range
 from residiff.schedule.base import Schedule
+from residiff.schedule.rddm import Increments
 
 
 @final
@@ -58,20 +59,32 @@ class DDPM(Schedule):
 @final
 @dataclass(frozen=True)
 class ConvertedDDPM(Schedule):
-    """RDDM coefficients of a DDPM schedule: abar_t = 1 - sqrt(A_t), bbar_t^2 = 1 - A_t; the same x_t where x_in = 0."""
+    """RDDM coefficients of a DDPM schedule: abar_t = 1 - sqrt(A_t), bbar_t^2 = 1 - A_t; the same x_t where x_in = 0.
+
+    `residual` and `noise`, where they are given, are increments that stand for those of abar_t and bbar_t^2: RDDM's
+    readjustment of either coefficient of a pretrained model.
+    """
 
     kind: Literal["converted-ddpm"] = "converted-ddpm"
     base: DDPM = field(default_factory=DDPM)
+    residual: Increments | None = None
+    noise: Increments | None = None
 
     def coefficients(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See `Schedule.coefficients`."""
         power = self.base.signal_power
         one = torch.ones_like(power)
-        return one, 1 - power.sqrt(), (1 - power).sqrt(), one
+        residual = 1 - power.sqrt() if self.residual is None else _grown(self.residual, len(power))
+        variance = 1 - power if self.noise is None else _grown(self.noise, len(power))
+        return one, residual, variance.sqrt(), one
 
     def start(self, x_in: Tensor, noise: Tensor) -> Tensor:
         """The degraded image plus noise of variance one, as the converted models start."""
         return x_in + noise
+
+
+def _grown(increments: Increments, count: int) -> Tensor:
+    return increments(count).cumsum(0).clamp(0, 1)
 
 
 def _linear_betas(count: int, start: float, end: float) -> Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from PIL import Image
 from scipy import ndimage
 
 from residiff.data import fields, optics, shadows
@@ -121,6 +122,44 @@ def test_low_light_inputs_score_as_dark_photographs_do():
     assert inside.mean() > 0.7, scores
     for name in ("astronaut", "coffee", "chelsea"):
         assert 7 < np.median(scores[name]) < 12, scores
+
+
+# Colour
+
+
+def test_grey_is_the_luma_that_pillow_takes():
+    clean = photograph("coffee", 96)
+    image = degrade("grey", clean, seeded()).image
+    assert torch.equal(image[0], image[1]) and torch.equal(image[0], image[2])
+    stored = Image.fromarray((clean * 255).round().byte().permute(1, 2, 0).numpy()).convert("L")
+    assert np.abs(image[0].numpy() * 255 - np.array(stored)).max() <= 1
+    colours = torch.eye(3).view(3, 3, 1)  # red, green and blue in rows
+    assert (degrade("grey", colours, seeded()).image[0, :, 0] * 255).round().tolist() == [76, 150, 29]
+
+
+def test_night_scales_the_light_and_tints_it():
+    image = degrade("night", constant(200 / 255), seeded(), {"light": 0.2, "blue": 0.5, "colour": 0.3}).image
+    ratio = (to_linear(image) / to_linear(constant(200 / 255))).mean((1, 2))
+    torch.testing.assert_close(ratio, torch.tensor([0.1, 0.2, 0.3]), atol=0.004, rtol=0)
+
+
+@pytest.mark.parametrize("colour", [0, 0.5, 1])
+def test_night_leaves_the_wanted_share_of_colour(colour):
+    clean = photograph("coffee", 96)
+    image = degrade("night", clean, seeded(), {"light": 1, "blue": 0, "colour": colour}).image
+    light, left = to_linear(clean), to_linear(image)
+    luminance = (light * torch.tensor([0.2126, 0.7152, 0.0722]).view(3, 1, 1)).sum(0)
+    assert (left - (luminance + colour * (light - luminance))).abs().max() < 0.006
+
+
+def test_the_default_night_is_dark_blue_and_pale():
+    for name in PHOTOGRAPHS:
+        clean = photograph(name)[:, ::4, ::4]
+        for seed in range(3):
+            red, _, blue = (to_linear(degrade("night", clean, seeded(seed)).image)).mean((1, 2))
+            sunny_red, _, sunny_blue = to_linear(clean).mean((1, 2))
+            assert blue / red > 1.5 * sunny_blue / sunny_red
+            assert blue < 0.5 * sunny_blue + 0.05
 
 
 # Shadows
@@ -301,7 +340,9 @@ def test_jpeg_is_close_at_the_best_quality_and_blocky_at_the_worst():
 # Holes
 
 
-@pytest.mark.parametrize("name", ["missing-centre", "missing-box", "missing-brush"])
+@pytest.mark.parametrize(
+    "name", ["missing-centre", "missing-box", "missing-brush", "missing-irregular", "missing-side", "missing-border"]
+)
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.25, 0.7, 1.0])
 @pytest.mark.parametrize("size", [(64, 64), (50, 93)])
 def test_holes_have_the_wanted_area_and_filling(name, fraction, size):

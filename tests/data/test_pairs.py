@@ -2,6 +2,7 @@
 
 import pickle
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader
 from residiff.data import pairs as module
 from residiff.data.degrade import DEGRADATIONS
 from residiff.data.pairs import PairedFolder, Stretch, SyntheticPairs, paired_files
-from residiff.data.settings import DataSettings, Degrade
+from residiff.data.settings import DataSettings, Degrade, Pairing
 from residiff.errors import ConfigError, ImageDecodeError, ImageError
 
 NOISE = Degrade("noise")
@@ -130,9 +131,29 @@ def test_a_stretch_is_read_in_order_by_any_number_of_workers(workers):
             assert same([part[row] for part in batch], source(3 + 2 * number + row))
 
 
+@pytest.mark.parametrize("pairing", [Pairing.ORDER, Pairing.UNPAIRED])
+def test_procedural_translation_degrades_another_picture(pairing):
+    data = DataSettings(Degrade("night"), crop=16, picture=32, reuse=2, window=20, pairing=pairing)
+    source, paired = SyntheticPairs(data, 1), SyntheticPairs(replace(data, pairing=Pairing.NAME), 1)
+    alike = []
+    for index in range(30):
+        pair, own = source(index), paired(index)
+        assert torch.equal(pair.clean, own.clean)
+        alike.append([correlation(each.clean, each.degraded) for each in (pair, own)])
+    another, own = torch.tensor(alike).T
+    assert own.min() > 0.6 and abs(another.mean()) < 0.3 and another.min() < 0
+    assert same(SyntheticPairs(data, 1)(7), source(7))
+    assert source.source == "procedural, night, unpaired"
+
+
+def correlation(one, other):
+    return torch.corrcoef(torch.stack([one.mean(0).flatten(), other.mean(0).flatten()]))[0, 1]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"window": 1, "pairing": Pairing.UNPAIRED}, "window is 1; allowed are 2 to"),
         ({"crop": 7}, "crop is 7"),
         ({"crop": 10**9}, "crop is 1000000000; allowed are 8 to 4096"),
         ({"crop": 64, "picture": 63}, "picture is 63; allowed are 64 to 4096"),
@@ -309,3 +330,132 @@ def test_grey_pictures_become_three_channels(tmp_path):
     clean = PairedFolder(tmp_path, SMALL, 0, mask=False)(0).clean
     assert clean.shape == (3, 8, 8)
     assert torch.equal(clean[0], clean[2])
+
+
+# Folders whose pictures have no partners
+
+
+@pytest.fixture
+def domains(tmp_path):
+    """Four clean and three degraded pictures without a name or a size in common."""
+    for shade in range(4):
+        save(tmp_path / "clean" / f"day{shade}.png", ramp(12, 14, 40 * shade))
+    for shade in range(3):
+        save(tmp_path / "degraded" / f"night{shade}.png", ramp(20 + shade, 9, 40 * shade + 5))
+    return tmp_path
+
+
+def shades(pair):
+    """The numbers of the clean and of the degraded picture."""
+    return tuple(round(part[2, 0, 0].item() * 255) // 40 for part in pair[:2])
+
+
+ORDERED, UNPAIRED = replace(SMALL, pairing=Pairing.ORDER), replace(SMALL, pairing=Pairing.UNPAIRED)
+
+
+def test_pictures_without_partners_need_another_pairing(domains):
+    with pytest.raises(ConfigError, match="no file for clean/night0"):
+        PairedFolder(domains, SMALL, 0, mask=False)
+
+
+def test_by_order_the_lists_lie_side_by_side(domains):
+    source = PairedFolder(domains, ORDERED, 7, mask=False)
+    assert source.source.endswith("4 pairs")
+    for epoch in range(5):
+        met = [shades(source(4 * epoch + index)) for index in range(4)]
+        assert sorted(met) == [(0, 0), (1, 1), (2, 2), (3, 0)]
+
+
+def test_unpaired_pictures_meet_anew_each_epoch(domains):
+    source = PairedFolder(domains, UNPAIRED, 7, mask=False)
+    met = [shades(source(index)) for index in range(120)]
+    assert set(met) == {(one, other) for one in range(4) for other in range(3)}
+    for first in range(0, 120, 4):
+        assert sorted(one for one, _ in met[first : first + 4]) == [0, 1, 2, 3]
+    for first in range(0, 120, 3):
+        assert sorted(other for _, other in met[first : first + 3]) == [0, 1, 2]
+    chances = Counter(met).values()
+    assert min(chances) >= 3 and max(chances) <= 22
+    again, other = (PairedFolder(domains, UNPAIRED, seed, mask=False) for seed in (7, 8))
+    assert same(again(33), source(33)) and met != [shades(other(index)) for index in range(120)]
+
+
+def test_unpaired_pictures_meet_anew_where_there_are_as_many_of_both(domains):
+    save(domains / "degraded" / "night3.png", ramp(12, 9, 125))
+    source = PairedFolder(domains, UNPAIRED, 7, mask=False)
+    assert len({shades(source(index)) for index in range(120)}) == 16
+
+
+def test_unpaired_pictures_are_cropped_each_in_its_own_way(domains):
+    source, differ = PairedFolder(domains, UNPAIRED, 7, mask=False), 0
+    for index in range(40):
+        pair = source(index)
+        assert pair.clean.shape == pair.degraded.shape == (3, 8, 8) and pair.mask.shape == (0, 8, 8)
+        differ += not torch.equal(pair.clean[:2], pair.degraded[:2])
+    assert differ > 30
+
+
+@pytest.mark.parametrize("data", [ORDERED, UNPAIRED], ids=["order", "unpaired"])
+def test_what_an_unpaired_folder_lacks_is_named(domains, data):
+    with pytest.raises(ConfigError, match=f"pairing is {data.pairing.value}, and the recipe needs masks"):
+        PairedFolder(domains, data, 0, mask=True)
+    with pytest.raises(ConfigError, match="degraded/night.*is 9 x 2., smaller than the crop of 12"):
+        PairedFolder(domains, replace(data, crop=12), 0, mask=False)(0)
+    for path in (domains / "degraded").iterdir():
+        path.unlink()
+    with pytest.raises(ConfigError, match="degraded holds no images"):
+        PairedFolder(domains, data, 0, mask=False)
+    remove(domains / "degraded")
+    with pytest.raises(ConfigError, match="no folder 'degraded'"):
+        PairedFolder(domains, data, 0, mask=False)
+
+
+# Masks from files
+
+
+@pytest.fixture
+def masked(tmp_path):
+    for shade in range(3):
+        save(tmp_path / "clean" / f"{shade}.png", ramp(12, 14, 40 * shade))
+        mask = torch.zeros(3, 12, 14, dtype=torch.uint8)
+        mask[:, :, : 4 + shade], mask[:, :3] = 255, 120
+        save(tmp_path / "mask" / f"{shade}.png", mask)
+    return tmp_path
+
+
+FROM_MASKS = replace(SMALL, from_masks=True)
+
+
+@pytest.mark.parametrize("pairing", Pairing)
+def test_masks_from_files_make_holes(masked, pairing):
+    source = PairedFolder(masked, replace(FROM_MASKS, pairing=pairing), 7, mask=True)
+    missing = 0
+    for index in range(20):
+        pair = source(index)
+        assert set(pair.mask.unique().tolist()) <= {0.0, 1.0}, "grey is not missing"
+        hole = (pair.mask == 1).expand_as(pair.clean)
+        assert (pair.degraded[hole] == 0.5).all() and torch.equal(pair.degraded[~hole], pair.clean[~hole])
+        missing += int(hole.sum())
+        if pairing is Pairing.NAME:
+            rows, columns = (pair.clean[:2] * 255).round()
+            shade = round(pair.clean[2, 0, 0].item() * 255) // 40
+            assert torch.equal(hole[0], (columns < 4 + shade) & (rows >= 3))
+    assert missing > 0
+
+
+def test_masks_from_files_may_stay_hidden(masked):
+    shown, hidden = (PairedFolder(masked, FROM_MASKS, 7, mask=mask)(0) for mask in (True, False))
+    assert hidden.mask.shape == (0, 8, 8) and torch.equal(shown.degraded, hidden.degraded)
+
+
+def test_masks_from_files_need_files(masked):
+    with pytest.raises(ConfigError, match="from_masks needs a folder"):
+        SyntheticPairs(FROM_MASKS, 0)
+    (masked / "mask" / "1.png").unlink()
+    with pytest.raises(ConfigError, match="no file for mask/1"):
+        PairedFolder(masked, FROM_MASKS, 0, mask=True)
+    for path in (masked / "mask").iterdir():
+        path.unlink()
+    remove(masked / "mask")
+    with pytest.raises(ConfigError, match="no folder 'mask'; a paired folder holds clean/ and mask/"):
+        PairedFolder(masked, FROM_MASKS, 0, mask=True)

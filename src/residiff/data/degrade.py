@@ -2,8 +2,8 @@
 
 Every function takes `clean`, float32 (3, H, W) in [0, 1] of any size, on the CPU, never changes it, and returns a
 `Degraded` of the same size, rounded to 8 bits as a file would hold it; only pixels that a mask calls untouched are left
-as they are. Its parameters are ranges (low, high) from which one value is drawn; the same generator state gives the
-same bytes. A bad range or image is a `ConfigError`.
+as they are, and what is missing is 0.5. Its parameters are ranges (low, high) from which one value is drawn; the same
+generator state gives the same bytes. A bad range or image is a `ConfigError`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from residiff.data import holes, optics, weather
+from residiff.data import holes, optics, strokes, weather
 from residiff.data.draws import Degraded, Parameter, Range, check_clean, to_8_bit, to_linear, to_srgb, uniform
 from residiff.data.shadows import shadow_matte
 from residiff.errors import ConfigError
 
 Row = TypeVar("Row")
+
+# Of the channels in grey: of sRGB values, and of linear light.
+_REC_601 = (0.299, 0.587, 0.114)
+_REC_709 = (0.2126, 0.7152, 0.0722)
 
 _SIGMA = Parameter("sigma", "standard deviation in grey levels of 255", (5, 50), (0, 255))
 _GAIN = Parameter("gain", "light of one electron, of full light", (0.0005, 0.01), (1e-6, 0.1), log=True)
@@ -38,6 +42,9 @@ _COVERAGE = Parameter("coverage", "share of the image in shadow", (0.05, 0.6), (
 _LIGHT = Parameter("light", "share of the light that is left in full shadow", (0.25, 0.7), (0, 1))
 _CAST = Parameter("cast", "how much bluer than red the light in the shadow is", (0.0, 0.2), (0, 0.5))
 _QUALITY = Parameter("quality", "JPEG quality", (10, 60), (1, 100))
+_MOONLIGHT = Parameter("light", "share of the light that is left", (0.1, 0.2), (0.001, 1), log=True)
+_COLOUR = Parameter("colour", "share of the colour that is left", (0.4, 0.5), (0, 1))
+_BLUE = Parameter("blue", "how much bluer than red the light is", (0.4, 0.5), (0, 1))
 _PENUMBRA = Parameter("penumbra", "width of the soft edge, of the longer side", (0.01, 0.08), (0, 1))
 
 
@@ -138,6 +145,43 @@ def jpeg(clean: Tensor, generator: torch.Generator, *, quality: Range = _QUALITY
     return Degraded(pixels.permute(2, 0, 1).contiguous().float().div_(255))
 
 
+def grey(clean: Tensor, generator: torch.Generator) -> Degraded:
+    """The luma 0.299 R + 0.587 G + 0.114 B (Rec. 601) of the sRGB values, in all three channels.
+
+    Those are the weights with which Pillow, OpenCV and MATLAB, and with them the published colourisation sets, turn a
+    picture grey; Rec. 709's are for linear light.
+    """
+    check_clean(clean)
+    return Degraded(to_8_bit(_weighted(clean, _REC_601).expand_as(clean)))
+
+
+def night(
+    clean: Tensor,
+    generator: torch.Generator,
+    *,
+    light: Range = _MOONLIGHT.default,
+    colour: Range = _COLOUR.default,
+    blue: Range = _BLUE.default,
+) -> Degraded:
+    """Day as if night, as films have it: little light, pale and bluish; a domain to translate from.
+
+    `light` (log-uniform in [0.001, 1]; smaller is worse) of the linear light is left, with `colour` (in [0, 1]) of its
+    distance to grey, times 1 - `blue` in red and 1 + `blue` in blue (`blue` in [0, 1]).
+    """
+    check_clean(clean)
+    left = _MOONLIGHT.draw(light, generator)
+    share = _COLOUR.draw(colour, generator)
+    tint = _BLUE.draw(blue, generator)
+    linear = to_linear(clean)
+    pale = torch.lerp(_weighted(linear, _REC_709), linear, share)
+    return Degraded(to_8_bit(to_srgb(pale * (left * torch.tensor([1 - tint, 1.0, 1 + tint])).view(3, 1, 1))))
+
+
+def _weighted(image: Tensor, weights: tuple[float, float, float]) -> Tensor:
+    """The weighted sum (1, H, W) of the channels of (3, H, W)."""
+    return (image * torch.tensor(weights).view(3, 1, 1)).sum(0, keepdim=True)
+
+
 @dataclass(frozen=True)
 class Degradation:
     """A row of the table: the function, what it does in a line, its parameters, and whether its result has a mask."""
@@ -185,6 +229,9 @@ def _as_range(name: str, value: Range | float) -> Range:
     return (value[0], value[1])
 
 
+_BOX = (holes.TALL, holes.WIDE, holes.MARGIN)
+_ZIGZAG = (strokes.ZIGZAGS, strokes.THICKNESS)
+
 DEGRADATIONS: dict[str, Degradation] = {
     "noise": Degradation(noise, "white Gaussian noise", (_SIGMA,)),
     "sensor-noise": Degradation(sensor_noise, "a camera's shot and read noise", (_GAIN, _READ, _CORRELATION)),
@@ -200,12 +247,26 @@ DEGRADATIONS: dict[str, Degradation] = {
     "defocus-blur": Degradation(optics.defocus_blur, "a lens out of focus", (optics.RADIUS,)),
     "jpeg": Degradation(jpeg, "JPEG compression", (_QUALITY,)),
     "haze": Degradation(weather.haze, "haze that grows with distance", (weather.DENSITY, weather.AIRLIGHT)),
+    "grey": Degradation(grey, "no colour left", ()),
+    "night": Degradation(night, "day as if night: dark, bluish, pale", (_MOONLIGHT, _COLOUR, _BLUE)),
+    "blank": Degradation(holes.blank, "nothing is left: what generation starts from", ()),
     "missing-centre": Degradation(holes.missing_centre, "a hole in the middle", (holes.FRACTION,), gives_mask=True),
     "missing-box": Degradation(holes.missing_box, "a box missing", (holes.FRACTION, holes.ASPECT), gives_mask=True),
+    "missing-rectangle": Degradation(holes.missing_rectangle, "a box missing, off the border", _BOX, gives_mask=True),
     "missing-brush": Degradation(
-        holes.missing_brush,
+        strokes.missing_brush,
         "brush strokes missing",
-        (holes.FRACTION, holes.STROKES),
+        (holes.FRACTION, strokes.STROKES),
         gives_mask=True,
     ),
+    "missing-irregular": Degradation(
+        strokes.missing_irregular,
+        "irregular scribbles missing",
+        (strokes.IRREGULAR_FRACTION,),
+        gives_mask=True,
+    ),
+    "missing-free-form": Degradation(strokes.missing_free_form, "zigzag strokes missing", _ZIGZAG, gives_mask=True),
+    "missing-hybrid": Degradation(strokes.missing_hybrid, "a box and strokes missing", _BOX + _ZIGZAG, gives_mask=True),
+    "missing-side": Degradation(holes.missing_side, "one side missing", (holes.SIDE_FRACTION,), gives_mask=True),
+    "missing-border": Degradation(holes.missing_border, "all sides missing", (holes.BORDER_FRACTION,), gives_mask=True),
 }

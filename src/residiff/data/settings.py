@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from residiff.errors import check_range
+
+
+class Pairing(Enum):
+    """Which degraded picture goes with a clean one.
+
+    `NAME` is the one of the same name, which shows the same. For translation from one kind of picture to another, they
+    need not: `ORDER` lays the two lists side by side, sorted, the shorter one over and over, as RDDM is published to;
+    `UNPAIRED` draws the pairs anew each epoch. Procedural pictures go with another's degraded version in both.
+    """
+
+    NAME = "name"
+    ORDER = "order"
+    UNPAIRED = "unpaired"
 
 
 @dataclass(frozen=True)
@@ -20,7 +34,8 @@ class DataSettings:
     """What is trained on: procedural images and a degradation, unless a folder of pairs is given.
 
     Each procedural picture is `picture` pixels wide; about `reuse` crops of each are used, from the last `window`
-    pictures. `crop` is the side of what the network sees.
+    pictures. `crop` is the side of what the network sees. With `from_masks` a folder's degraded pictures are its clean
+    ones without what is white in its masks.
     """
 
     degrade: Degrade
@@ -28,9 +43,12 @@ class DataSettings:
     picture: int = 176
     reuse: int = 8
     window: int = 512
+    pairing: Pairing = Pairing.NAME
+    from_masks: bool = False
 
     def __post_init__(self) -> None:
         check_range("crop", self.crop, 8, 4096)
         check_range("picture", self.picture, self.crop, 4096)
         check_range("reuse", self.reuse, 1, 10_000)
-        check_range("window", self.window, 1, 100_000)
+        # Another picture than the clean one takes two
+        check_range("window", self.window, 1 if self.pairing is Pairing.NAME else 2, 100_000)

@@ -39,14 +39,16 @@ FORBIDDEN_CALLS = {
     "torch.load", "torch.jit.load", "torch.hub.load", "torch.package.PackageImporter",
     "np.load", "numpy.load", "yaml.load", "yaml.unsafe_load", "os.system", "os.popen",
 }  # fmt: skip
+# The one reader of pickles: a process of its own, under limits; tests/adapters holds it to `weights_only=True`
+EXEMPT = {"adapters.unpickle": ["torch.load", "weights_only"]}
 PUBLIC = {
     "schedule": """AnySchedule BETAS Coefficient ColdDiffusion ConvertedDDPM DDPM GRIDS Grid I2SB IRSDE InDI Increments
-        Level RDDM ResShift ResidualFlow Resfusion SHAPES Schedule even_grid injected_variance mixed published_grid
-        quadratic_grid""",
+        Level RDDM ResShift ResidualFlow Resfusion SHAPES Schedule even_grid injected_variance leading_grid
+        mixed offset_leading_grid published_grid quadratic_grid""",
     "prediction": """AnyPrediction Clamp Estimate Noise Outputs Prediction ResNoise Residual ResidualAddNoise
         ResidualNoise Velocity X0 X0AddNoise X0Noise""",
-    "denoiser": """Backbone Denoiser LOSSES Loss TIME_INPUTS TimeInput coefficient_time from_model index_time
-        to_model""",
+    "denoiser": """Backbone Denoiser LOSSES Loss MASK_FORMS MaskForm TIME_INPUTS TimeInput coefficient_time from_model
+        index_time to_model""",
     "errors": """CheckpointError ConfigError DivergedError ImageDecodeError ImageError ImageTooLargeError
         ImageUnsupportedError LockedError ModelFileError ResidiffError ResourceError check_range""",
     "seeds": "generator",
@@ -189,7 +191,7 @@ def dangers(tree):
 
 @pytest.mark.parametrize("name", TREES)
 def test_nothing_runs_code_from_a_file(name):
-    assert list(dangers(TREES[name])) == []
+    assert sorted(dangers(TREES[name])) == EXEMPT.get(name, [])
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from residiff import recipe as module
 from residiff.data.degrade import DEGRADATIONS
 from residiff.data.pairs import check_degradation
 from residiff.errors import ConfigError
-from residiff.prediction import AnyPrediction
+from residiff.prediction import AnyPrediction, Clamp
 from residiff.recipe import MAX_LINE, MAX_PARAMETERS, MAX_TEXT, Recipe, names, override, parse, read
 from residiff.schedule import SHAPES, AnySchedule
 from residiff.train import pairs_for
@@ -49,13 +49,10 @@ FULL = {
     },
     "sampling": {
         "steps": 5, "eta": 0.5, "grid": "even", "sampler": "general", "order": "simultaneous",
-        "readjusted": {
-            "kind": "rddm", "length": 100, "total_noise": 0.25,
-            "residual": {"shape": "mean", "exponent": 1.0}, "noise": {"shape": "mean", "exponent": 1.0},
-        },
     },
     "data": {
-        "crop": 16, "picture": 32, "reuse": 2, "window": 4, "pairing": "unpaired", "from_masks": False,
+        "crop": 16, "picture": 32, "reuse": 2, "window": 4, "pairing": "unpaired", "augment": "mirror",
+        "from_masks": False,
         "degrade": {"name": "noise", "parameters": {"sigma": [5.0, 50.0]}},
     },
     "training": {
@@ -197,6 +194,43 @@ def test_unequal_recipes_are_unequal():
     first = parse(tomli_w.dumps(FULL))
     assert first != parse(tomli_w.dumps(changed(("training", "seed"), 2)))
     assert first != parse(tomli_w.dumps(changed(("schedule", "residual", "exponent"), 1.5)))
+
+
+def test_a_readjusted_schedule_has_the_length_of_the_trained_one():
+    other = {"kind": "rddm", "length": 100, "residual": {"shape": "power", "exponent": 3.0}}
+    read_back = parse(tomli_w.dumps(changed(("sampling", "readjusted"), other)))
+    assert read_back.sampling.readjusted.residual.exponent == 3
+    with pytest.raises(ConfigError, match="readjusted has 50 levels, the trained schedule 100; make them equal"):
+        parse(tomli_w.dumps(changed(("sampling", "readjusted"), other | {"length": 50})))
+    together = changed(("sampling", "readjusted"), other)
+    together["sampling"]["order"] = "noise-first"
+    with pytest.raises(ConfigError, match="do not go together"):
+        parse(tomli_w.dumps(together))
+
+
+@pytest.mark.parametrize("setting", ["order='residual-first'", "eta=0.5", "readjusted={kind='rddm', length=100}"])
+def test_the_multistep_solver_walks_the_trained_levels_without_noise(setting):
+    plain = override(parse(tomli_w.dumps(FULL)), ["sampling={steps=5, sampler='multistep'}"])
+    with pytest.raises(ConfigError, match="multistep is deterministic"):
+        override(plain, [f"sampling={{steps=5, sampler='multistep', {setting}}}"])
+
+
+def test_the_published_clamps_come_back_with_compat_paper():
+    published = {"rddm": Clamp.RESIDUAL, "resfusion": Clamp.X0, "ddpm": Clamp.NONE}
+    for kind, clamp in published.items():
+        table = {"kind": kind} | ({"length": 12} if kind == "resfusion" else {})
+        data = changed(("schedule",), table) | {"prediction": {"kind": "residual"}}
+        assert parse(tomli_w.dumps(data | {"compat": "paper"})).build().clamp is clamp
+        assert parse(tomli_w.dumps(data | {"compat": "repaired"})).build().clamp is Clamp.NONE
+    resnoise = changed(("schedule",), {"kind": "resfusion", "length": 12}) | {"prediction": {"kind": "resnoise"}}
+    assert parse(tomli_w.dumps(resnoise | {"compat": "paper"})).build().clamp is Clamp.NONE
+    chosen = changed(("network", "clamp"), "x0") | {"compat": "paper"}
+    assert parse(tomli_w.dumps(chosen)).build().clamp is Clamp.X0
+
+
+def test_an_unknown_cell_must_be_a_setting():
+    with pytest.raises(ConfigError, match="origin.unknown names 'training.batches', which is no setting"):
+        parse(tomli_w.dumps(changed(("origin", "unknown"), ["training.batches"])))
 
 
 def test_every_schedule_and_prediction_can_be_named():

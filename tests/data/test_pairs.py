@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from residiff.data import pairs as module
 from residiff.data.degrade import DEGRADATIONS
 from residiff.data.pairs import PairedFolder, Stretch, SyntheticPairs, paired_files
-from residiff.data.settings import DataSettings, Degrade, Pairing
+from residiff.data.settings import Augment, DataSettings, Degrade, Pairing
 from residiff.errors import ConfigError, ImageDecodeError, ImageError
 
 NOISE = Degrade("noise")
@@ -281,6 +281,21 @@ def test_the_parts_of_a_pair_are_cropped_and_turned_alike(folder):
     assert len(turns) == 8
     assert {column for _, column in places} == set(range(7))
     assert {row for row, _ in places} >= set(range(5))
+
+
+@pytest.mark.parametrize(
+    ("augment", "mirrored"),
+    [(Augment.NONE, {False}), (Augment.MIRROR, {False, True}), (Augment.ALWAYS_MIRROR, {True})],
+)
+def test_crops_are_mirrored_left_to_right_as_published_and_turned_no_other_way(monkeypatch, augment, mirrored):
+    monkeypatch.setattr(module, "clean_image", lambda _index, size, _seed: ramp(size, size, 0).float() / 255)
+    source = SyntheticPairs(DataSettings(NOISE, crop=8, picture=10, window=1, augment=augment), 0)
+    seen = set()
+    for index in range(40):
+        rows, columns = source(index).clean[:2]
+        assert (rows.diff(dim=0) > 0).all() and rows.diff(dim=1).abs().max() == 0, "rows grow downwards still"
+        seen.add(bool(columns[0, 0] > columns[0, 7]))
+    assert seen == mirrored
 
 
 def test_a_pair_of_a_folder_depends_on_its_number_alone(folder):

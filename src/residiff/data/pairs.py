@@ -19,7 +19,7 @@ from residiff.data import images
 from residiff.data.degrade import degrade
 from residiff.data.holes import without
 from residiff.data.picture import Picture
-from residiff.data.settings import DataSettings, Degrade, Pairing
+from residiff.data.settings import Augment, DataSettings, Degrade, Pairing
 from residiff.data.synthetic import clean_image
 from residiff.errors import ConfigError
 from residiff.seeds import generator
@@ -74,9 +74,10 @@ class _Window(NamedTuple):
         return (part.flip(2) if self.turn >= 4 else part).contiguous()
 
 
-def _draw_window(image: Tensor, side: int, source: torch.Generator) -> _Window:
-    height, width = image.shape[1:]
-    return _Window(_draw(height - side + 1, source), _draw(width - side + 1, source), side, _draw(8, source))
+def _draw_window(image: Tensor, data: DataSettings, source: torch.Generator) -> _Window:
+    (height, width), side, turns = image.shape[1:], data.crop, TURNS[data.augment]
+    top, left = _draw(height - side + 1, source), _draw(width - side + 1, source)
+    return _Window(top, left, side, turns[_draw(len(turns), source)])
 
 
 def _rgb(picture: Picture) -> Tensor:
@@ -116,7 +117,7 @@ class SyntheticPairs:
     def _crop(self, index: int, source: torch.Generator) -> Tensor:
         first = index // self.data.reuse
         picture = self._picture(first + _draw(self.data.window, source), range(first, first + self.data.window))
-        return _draw_window(picture, self.data.crop, source).cut(picture)
+        return _draw_window(picture, self.data, source).cut(picture)
 
     def __call__(self, index: int) -> Pair:
         """The pair, (3, crop, crop)."""
@@ -217,10 +218,17 @@ class PairedFolder:
             if min(height, width) < crop:
                 size = f"{width} x {height}, smaller than the crop of {crop}"
                 raise ConfigError(f"{paths[kind]} is {size}; set a smaller data.crop")
-        windows = {kind: _draw_window(part, crop, source) for kind, part in parts.items()}
+        windows = {kind: _draw_window(part, self.data, source) for kind, part in parts.items()}
         return {kind: windows["clean" if alike else kind].cut(part) for kind, part in parts.items()}
 
 
+# Quarter turns, from 4 on mirrored before
+TURNS: dict[Augment, range] = {
+    Augment.TURNS: range(8),
+    Augment.MIRROR: range(0, 8, 4),
+    Augment.ALWAYS_MIRROR: range(4, 5),
+    Augment.NONE: range(1),
+}
 _READERS: dict[str, Callable[[Picture], Tensor]] = {"clean": _rgb, "degraded": _rgb, "mask": _grey}
 
 

@@ -21,6 +21,18 @@ class Pairing(Enum):
     UNPAIRED = "unpaired"
 
 
+class Augment(Enum):
+    """How crops are turned: `TURNS` is one of the eight turns and mirror images, `MIRROR` left to right or not.
+
+    `ALWAYS_MIRROR` mirrors every crop, as RDDM's published loader does in training.
+    """
+
+    TURNS = "turns"
+    MIRROR = "mirror"
+    ALWAYS_MIRROR = "always-mirror"
+    NONE = "none"
+
+
 @dataclass(frozen=True)
 class Degrade:
     """A degradation of the table by name, and ranges (or single numbers) for its parameters."""
@@ -43,6 +55,7 @@ class DataSettings:
     picture: int = 176
     reuse: int = 8
     window: int = 512
+    augment: Augment = Augment.TURNS
     pairing: Pairing = Pairing.NAME
     from_masks: bool = False
 

@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from residiff.errors import ConfigError
-from residiff.prediction import X0, Velocity
+from residiff.prediction import X0, Estimate, Velocity
 from residiff.sample import step
 from residiff.schedule import (
     I2SB,
     IRSDE,
+    RDDM,
     ColdDiffusion,
+    DiffUIR,
+    Increments,
     InDI,
     Level,
     ResidualFlow,
@@ -166,3 +169,19 @@ def test_the_bridge_widens_in_the_middle() -> None:
 def test_impossible_settings_are_refused(make: Callable[[], Schedule]) -> None:
     with pytest.raises(ConfigError, match="allowed are"):
         make()
+
+
+def test_diffuirs_step_is_the_published_one() -> None:
+    """I_s = I_t - (abar_t - abar_s) R - (bbar_t - bbar_s) eps + (dbar_t - dbar_s) I_in."""
+    schedule = DiffUIR(rddm=RDDM(length=50, total_noise=0.25), total_taken=0.75)
+    x0, x_in, noise, _ = draws(4)
+    abar, bbar = (schedule.rddm.table[:, column] for column in (1, 2))
+    dbar = 0.75 * Increments("increasing")(50).cumsum(0)
+    for top, bottom in ((49, 20), (20, 3), (1, 0)):
+        t, s = schedule(top), schedule(bottom)
+        x_t = x0 + abar[top] * (x_in - x0) + bbar[top] * noise - dbar[top] * x_in
+        torch.testing.assert_close(t.mix(x0, x_in - x0, noise), x_t)
+        down = (abar[top] - abar[bottom], bbar[top] - bbar[bottom], dbar[top] - dbar[bottom])
+        published = x_t - down[0] * (x_in - x0) - down[1] * noise + down[2] * x_in
+        torch.testing.assert_close(step(x_t, Estimate(x0, x_in - x0, noise), t, s), published)
+    torch.testing.assert_close(schedule.start(x_in, noise), 0.25 * x_in + 0.5 * noise)

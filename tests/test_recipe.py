@@ -228,6 +228,14 @@ def test_the_published_clamps_come_back_with_compat_paper():
     assert parse(tomli_w.dumps(chosen)).build().clamp is Clamp.X0
 
 
+@pytest.mark.parametrize("grid", ["leading", "leading-1"])
+def test_diffusers_grids_are_for_schedules_that_start_from_noise(grid):
+    for kind in ("ddpm", "converted-ddpm"):
+        parse(tomli_w.dumps(changed(("sampling", "grid"), grid) | {"schedule": {"kind": kind}}))
+    with pytest.raises(ConfigError, match="which only DDPM's schedules may"):
+        parse(tomli_w.dumps(changed(("sampling", "grid"), grid)))
+
+
 def test_an_unknown_cell_must_be_a_setting():
     with pytest.raises(ConfigError, match="origin.unknown names 'training.batches', which is no setting"):
         parse(tomli_w.dumps(changed(("origin", "unknown"), ["training.batches"])))

@@ -19,6 +19,7 @@ from residiff.sample import (
     ORDERS,
     NoiseSource,
     State,
+    direct_step,
     general,
     multistep,
     noise_first,
@@ -227,6 +228,26 @@ def test_readjustment_is_the_published_step_of_a_converted_model() -> None:
         residual = (x - bbar * eps) / (abar - 1)
         (abar_t, bbar_t), (abar_s, bbar_s) = ((other(k).residual, other(k).noise) for k in (t, s))  # type: ignore[arg-type]
         x = x - (abar_t - abar_s) * residual - (bbar_t - bbar_s) * eps
+
+
+@every_schedule
+@pytest.mark.parametrize("eta", [0.0, 0.6])
+def test_the_direct_step_is_the_general_one_where_the_estimate_adds_up(schedule: Schedule, eta: float) -> None:
+    x_in, x0, noise = draw(0), draw(1), draw(2)
+    levels = schedule.levels(4)
+    for t, s in pairwise(levels):
+        estimate = Estimate(x0, x_in - x0, noise)
+        x_t = t.mix(x0, x_in - x0, noise)
+        one, other = (take(x_t, estimate, t, s, eta, lambda: torch.ones_like(x0)) for take in (step, direct_step))
+        torch.testing.assert_close(one, other)
+
+
+def test_the_direct_step_keeps_nothing_of_x_t_that_the_estimate_leaves_out() -> None:
+    levels, estimate = RDDM(length=20).levels(3), Estimate(draw(0), draw(1), draw(2))
+    results = [direct_step(x_t, estimate, levels[0], levels[1]) for x_t in (draw(3), draw(4))]
+    assert torch.equal(*results)
+    with pytest.raises(ConfigError, match="source of noise"):
+        direct_step(draw(3), estimate, levels[0], levels[1], 0.5)
 
 
 def test_walking_the_trained_levels_themselves_changes_nothing() -> None:

@@ -110,8 +110,12 @@ def test_the_clean_level_is_the_clean_image() -> None:
     assert torch.equal(Level.clean.mix(x0, residual, noise), x0)
 
 
+# Those of diffusers begin lower
+FROM_THE_START = sorted(name for name in GRIDS if not name.startswith("leading"))
+
+
 @settings(max_examples=300, deadline=None)
-@given(count=st.integers(1, 2000), data=st.data(), grid=st.sampled_from(sorted(GRIDS)))
+@given(count=st.integers(1, 2000), data=st.data(), grid=st.sampled_from(FROM_THE_START))
 def test_grids_decrease_strictly_from_the_start(count: int, data: st.DataObject, grid: str) -> None:
     steps = data.draw(st.one_of(st.integers(1, count), st.integers(max(1, count - 3), count)))
     times = GRIDS[grid](count, steps)
@@ -123,7 +127,7 @@ def test_grids_decrease_strictly_from_the_start(count: int, data: st.DataObject,
         assert times == tuple(range(count - 1, -1, -1))
 
 
-@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
+@pytest.mark.parametrize("grid", [GRIDS[name] for name in FROM_THE_START], ids=FROM_THE_START)
 def test_grids_take_every_count_of_steps(grid: Grid) -> None:
     schedule = RDDM(length=37)
     for steps in range(1, 38):

@@ -24,7 +24,7 @@ from residiff.denoiser import MASK_FORMS, TIME_INPUTS, Denoiser
 from residiff.errors import ConfigError, check_range
 from residiff.nn import AnyBackbone, NAFNetSettings, UNetSettings
 from residiff.prediction import AnyPrediction, Clamp, Residual
-from residiff.schedule import RDDM, AnySchedule
+from residiff.schedule import DDPM, RDDM, AnySchedule, ConvertedDDPM
 
 MAX_PARAMETERS = 2_000_000_000
 MAX_TEXT = 32_000
@@ -57,6 +57,8 @@ class Network(_Settings):
 class Sampling(_Settings):
     """How the model is sampled unless the caller says otherwise; eta scales the variance of the fresh noise.
 
+    `sampler` "general" is the step of the whole family, "direct" DDIM's, which differs where estimates are clamped,
+    "multistep" the solver of second order. The "leading" grids are diffusers', for schedules that start from noise.
     `order` is in which order residual and noise are removed; all but "simultaneous" need a network that is told two
     times. `readjusted` is another schedule of the same length to walk, on estimates made as if at the trained one's
     levels (RDDM's test-time readjustment).
@@ -65,7 +67,7 @@ class Sampling(_Settings):
     steps: int = Field(default=5, ge=1, le=100_000)
     eta: float = Field(default=0.0, ge=0, le=1)
     grid: Literal["published", "even", "quadratic", "leading", "leading-1"] = "published"
-    sampler: Literal["general", "multistep"] = "general"
+    sampler: Literal["general", "direct", "multistep"] = "general"
     order: Literal[
         "simultaneous", "residual-first", "noise-first", "published-residual-first", "residual-only", "noise-only"
     ] = "simultaneous"
@@ -191,6 +193,8 @@ class Recipe(_Settings):
                 "sampling.sampler multistep is deterministic and walks the trained levels; set sampling.eta = 0, "
                 "sampling.order = simultaneous and no sampling.readjusted, or take general"
             )
+        if sampling.grid.startswith("leading") and not isinstance(self.schedule, DDPM | ConvertedDDPM):
+            raise ConfigError(f"sampling.grid {sampling.grid} starts below T - 1, which only DDPM's schedules may")
         if sampling.readjusted is not None:
             if sampling.order != "simultaneous":
                 raise ConfigError("sampling.readjusted and sampling.order do not go together; leave one of them out")

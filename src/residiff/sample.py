@@ -49,6 +49,7 @@ class Move(NamedTuple):
     target: Level
 
 
+Step = Callable[[Tensor, Estimate, Level, Level, float, NoiseSource | None], Tensor]
 Sampler = Callable[[Estimator, Tensor, Tensor, Sequence[Level], Tensor | None], Iterator[State]]
 
 
@@ -77,17 +78,37 @@ def step(
     if s is Level.clean:
         return estimate.x0
     variance = injected_variance(t, s, eta)
-    kept = math.sqrt(max(0.0, float(s.noise) ** 2 - variance))
     x_s = (
         x_t
         + (s.signal - t.signal) * estimate.x0
         + (s.residual - t.residual) * estimate.residual
-        + (kept - t.noise) * estimate.noise
+        + (_kept(s, variance) - t.noise) * estimate.noise
     )
+    return _with_fresh_noise(x_s, variance, noise)
+
+
+def direct_step(
+    x_t: Tensor, estimate: Estimate, t: Level, s: Level, eta: float = 0.0, noise: NoiseSource | None = None
+) -> Tensor:
+    """As `step`, but x_s is mixed from the estimate alone, a_s x_0 + r_s R + sqrt(n_s^2 - v) eps, as DDIM is published.
+
+    The two agree where the estimate adds up to x_t; a clamped one leaves nothing of itself in x_s here.
+    """
+    variance = injected_variance(t, s, eta)
+    x_s = s.signal * estimate.x0 + s.residual * estimate.residual + _kept(s, variance) * estimate.noise
+    return _with_fresh_noise(x_s, variance, noise)
+
+
+def _kept(s: Level, variance: float) -> float:
+    """The weight of the estimated noise in x_s beside fresh noise of `variance`."""
+    return math.sqrt(max(0.0, float(s.noise) ** 2 - variance))
+
+
+def _with_fresh_noise(x_s: Tensor, variance: float, noise: NoiseSource | None) -> Tensor:
     if variance == 0:
         return x_s
     if noise is None:
-        raise ConfigError(f"eta = {eta} needs a source of noise")
+        raise ConfigError("eta above 0 needs a source of noise")
     return x_s + math.sqrt(variance) * noise()
 
 
@@ -119,13 +140,14 @@ def walk(
     eta: float = 0.0,
     noise: NoiseSource | None = None,
     consistent: bool = False,
+    by: Step = step,
 ) -> Iterator[State]:
-    """Make `moves` one after the other by the general step: the most general path; see `general` for the rest."""
+    """Make `moves` one after the other, each `by` a step: the most general path; see `general` for the rest."""
     for at, source, target in moves:
         estimate = denoiser(x, at, x_in, condition)
         yield State(source, x, estimate)
         followed = estimate.with_noise_from(source, x) if consistent else estimate
-        x = step(x, followed, source, target, eta, noise)
+        x = by(x, followed, source, target, eta, noise)
     yield State(target, x, estimate)
 
 
@@ -225,6 +247,7 @@ def readjusted(levels: Sequence[Level], walked: Sequence[Level]) -> tuple[Move, 
     return tuple(Move(at, t, s) for at, (t, s) in zip(levels[:-1], ways, strict=True))
 
 
+STEPS: dict[str, Step] = {"general": step, "direct": direct_step}
 ORDERS: dict[str, Callable[[Sequence[Level]], tuple[Move, ...]]] = {
     "simultaneous": straight,
     "residual-first": lambda levels: straight(residual_first(levels)),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from residiff.cli.console import out, show_json, show_table
+from residiff.cli.console import note, out, show_json, show_table
 
 app = typer.Typer(
     no_args_is_help=True, help="The models that are here.", epilog="Example: residiff models info denoise"
@@ -50,3 +51,32 @@ def info(
     card = facts.pop("card")
     show_table([{"what": key.replace("_", " "), "value": value} for key, value in {**facts, **card}.items()])
     out.out(held.recipe.toml())
+
+
+@app.command("import", epilog="Example: residiff models import last.ckpt -o raindrop.safetensors --length 12")
+def import_(
+    source: Annotated[str, typer.Argument(metavar="FILE", help="A .pt, .ckpt or .safetensors, a folder, a hub id.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model file to write, .safetensors.")],
+    recipe: Annotated[str | None, typer.Option(help="A preset or .toml, for what the file does not say.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
+    length: Annotated[int | None, typer.Option(metavar="T", help="Resfusion's T, which its files do not say.")] = None,
+    weights: Annotated[str | None, typer.Option(help="ema or plain; the average by default, if there is one.")] = None,
+    name: Annotated[str | None, typer.Option(help="The model's; the file's by default.")] = None,
+    json: Json = False,
+) -> None:
+    """Turn a published checkpoint (RDDM, Resfusion, DDPM, diffusers) into a model file, whole or not at all."""
+    from residiff.adapters import ImportOptions, KeysError, import_model
+    from residiff.checkpoint import save_model
+
+    try:
+        model = import_model(source, ImportOptions(recipe, tuple(set_ or ()), length, weights, name))
+    except KeysError as error:
+        if json:
+            show_json({"error": str(error), **error.report.facts()})
+        raise
+    save_model(output, model)
+    if json:
+        show_json({"output": output, "card": model.card, "recipe": model.recipe.model_dump(mode="json")})
+    else:
+        show_table([{"what": key.replace("_", " "), "value": value} for key, value in model.card.items()])
+        note(f"wrote {output}")

@@ -1,5 +1,20 @@
 """Plots and picture grids."""
 
-from residiff.plots.schedule import grid, plot_schedule, vanishing_time
+from residiff.plots.grid import grid
+from residiff.plots.moments import Numbers, Run
+from residiff.plots.paths import plot_paths
+from residiff.plots.schedule import plot_schedule, vanishing_time
+from residiff.plots.spectra import Spectra, plot_spectra
+from residiff.plots.trajectory import plot_trajectory
 
-__all__ = ["grid", "plot_schedule", "vanishing_time"]
+__all__ = [
+    "Numbers",
+    "Run",
+    "Spectra",
+    "grid",
+    "plot_paths",
+    "plot_schedule",
+    "plot_spectra",
+    "plot_trajectory",
+    "vanishing_time",
+]

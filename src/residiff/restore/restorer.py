@@ -22,10 +22,10 @@ from residiff.data.picture import Picture, from_array, to_array
 from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import MASK_FORMS, from_model, to_model
 from residiff.errors import ConfigError, ModelFileError, ResourceError, check_range
+from residiff.inference import sampled
 from residiff.recipe import override
 from residiff.restore.planes import fill_hidden, pad_to_multiple
-from residiff.sample import ORDERS, Move, NoiseSource, State, multistep, readjusted, seeded_noise, walk
-from residiff.schedule import GRIDS
+from residiff.sample import NoiseSource, State, seeded_noise
 
 Array = npt.NDArray[np.generic]
 AnyImage = TypeVar("AnyImage", Image.Image, Array, Tensor)
@@ -198,26 +198,8 @@ class Restorer:
 
         `condition` is the encoded mask, (N, K, H, W). Yields a state for each move, and the last one.
         """
-        settings = self.recipe.sampling
-        count = self.descriptor.steps if steps is None else steps
-        walked = settings.readjusted or self.recipe.schedule
-        estimate, x = self.denoiser.estimator(), walked.start(x_in, noise())
         with memory_errors():
-            if settings.sampler == "multistep" and order is None:
-                levels = walked.levels(count, GRIDS[settings.grid])
-                yield from multistep(estimate, x, x_in, levels, condition)
-            else:
-                moves = self._moves(count, order or settings.order)
-                yield from walk(estimate, x, x_in, moves, condition, eta=settings.eta, noise=noise)
-
-    def _moves(self, steps: int, order: str) -> tuple[Move, ...]:
-        if order not in ORDERS:
-            raise ConfigError(f"no order {order!r}; there are {', '.join(ORDERS)}")
-        settings = self.recipe.sampling
-        levels = self.recipe.schedule.levels(steps, GRIDS[settings.grid])
-        if settings.readjusted is None:
-            return ORDERS[order](levels)
-        return readjusted(levels, settings.readjusted.levels(steps, GRIDS[settings.grid]))
+            yield from sampled(self.denoiser, self.recipe, x_in, noise, steps=steps, condition=condition, order=order)
 
     def _input(self, picture: Picture) -> Tensor:
         pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)

@@ -14,7 +14,7 @@ clean) to T - 1 (the start), computed once in float64.
 | `Resfusion` | sqrt(A_t) | 1 - sqrt(A_t) | sqrt(1 - A_t) | sqrt(A_t) |
 | `DDPM`      | sqrt(A_t) | 0             | sqrt(1 - A_t) | sqrt(A_t) |
 
-`ConvertedDDPM` is DDPM in RDDM's coefficients; the other members, `ResShift` to `ResidualFlow`, have their rows in
+`ConvertedDDPM` is DDPM in RDDM's coefficients; the other members, `ResShift` to `DiffUIR`, have their rows in
 `residiff.schedule.bridges`.
 
 x_0 vanishes from x_t where a = r: there sampling may start from the degraded image and noise alone. That is RDDM's end
@@ -36,13 +36,15 @@ from residiff.schedule.base import (
     published_grid,
     quadratic_grid,
 )
-from residiff.schedule.bridges import I2SB, IRSDE, ColdDiffusion, InDI, ResidualFlow, ResShift
+from residiff.schedule.bridges import I2SB, IRSDE, ColdDiffusion, DiffUIR, InDI, ResidualFlow, ResShift
 from residiff.schedule.ddpm import BETAS, DDPM, ConvertedDDPM
 from residiff.schedule.level import Coefficient, Level, injected_variance, mixed
 from residiff.schedule.rddm import RDDM, SHAPES, Increments
 from residiff.schedule.resfusion import Resfusion
 
-AnySchedule = RDDM | Resfusion | DDPM | ConvertedDDPM | ResShift | IRSDE | I2SB | InDI | ColdDiffusion | ResidualFlow
+AnySchedule = (
+    RDDM | Resfusion | DDPM | ConvertedDDPM | ResShift | IRSDE | I2SB | InDI | ColdDiffusion | ResidualFlow | DiffUIR
+)
 
 __all__ = [
     "BETAS",
@@ -56,6 +58,7 @@ __all__ = [
     "Coefficient",
     "ColdDiffusion",
     "ConvertedDDPM",
+    "DiffUIR",
     "Grid",
     "InDI",
     "Increments",

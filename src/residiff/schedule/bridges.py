@@ -8,13 +8,14 @@
 | `InDI`          | 1     | t                  | t e                      | 1                  |
 | `ColdDiffusion` | 1     | t                  | 0                        | 1                  |
 | `ResidualFlow`  | 1 - t | g t                | t                        | 1 - t              |
+| `DiffUIR`       | 1 - dbar_t | abar_t - dbar_t | bbar_t                | 1                  |
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, final
 
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from residiff.errors import ConfigError, check_range
 from residiff.schedule.base import Schedule
+from residiff.schedule.rddm import RDDM, Increments
 
 
 def _fractions(length: int) -> Tensor:
@@ -175,6 +177,29 @@ class ResidualFlow(Schedule):
         """See `Schedule.coefficients`."""
         t = _fractions(self.length) / (1 + self.gain)
         return 1 - t, self.gain * t, t, 1 - t
+
+
+@final
+@dataclass(frozen=True)
+class DiffUIR(Schedule):
+    """x_t = x_0 + abar_t R + bbar_t eps - dbar_t x_in: RDDM's, with a part of x_in taken away (Zheng et al., 2024).
+
+    `taken` are the increments of dbar_t, which ends at `total_taken`; the rest is RDDM's.
+    """
+
+    kind: Literal["diffuir"] = "diffuir"
+    rddm: RDDM = field(default_factory=RDDM)
+    taken: Increments = field(default_factory=lambda: Increments("increasing"))
+    total_taken: float = 0.9
+
+    def __post_init__(self) -> None:
+        check_range("total_taken", self.total_taken, 0, 0.999)
+
+    def coefficients(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See `Schedule.coefficients`."""
+        one, residual, noise, memory = self.rddm.coefficients()
+        taken = self.total_taken * self.taken(self.rddm.length).cumsum(0)
+        return one - taken, residual - taken, noise, memory
 
 
 RATES: dict[str, Callable[[Tensor], Tensor]] = {

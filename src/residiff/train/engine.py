@@ -23,9 +23,9 @@ from torch.utils.data import DataLoader
 from residiff import files
 from residiff.checkpoint import ModelFile, TrainingState, check_keys, load_state, save_model, save_state
 from residiff.data.pairs import Pair, PairedFolder, Pairs, Stretch, SyntheticPairs
-from residiff.data.preprocess import PREPROCESS
-from residiff.denoiser import LOSSES, MASK_FORMS, Denoiser, to_model
+from residiff.denoiser import LOSSES, Denoiser
 from residiff.errors import CheckpointError, ConfigError, DivergedError, ModelFileError
+from residiff.inference import shown
 from residiff.recipe import Recipe, Training
 from residiff.seeds import generator
 from residiff.train.optimisers import Optimisers
@@ -156,23 +156,22 @@ class Run:
         looks_back = bool(torch.rand((), generator=source) < 0.5)
         total = 0.0
         for part in zip(*(torch.split(whole, settings.batch) for whole in (*pairs, noise, times)), strict=True):
-            clean, degraded, mask, drawn, t = (value.to(self.device) for value in part)
+            clean, degraded, mask, drawn, t = part
             loss = self._loss(Pair(clean, degraded, mask), drawn, t, looks_back) / settings.accumulate
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         return total
 
     def _loss(self, pairs: Pair, noise: Tensor, times: Tensor, looks_back: bool) -> Tensor:
-        settings, network = self.recipe.training, self.recipe.network
-        if network.mask and pairs.mask.shape[1] == 0:
-            raise ConfigError("the recipe's network is shown a mask, but the data have none")
+        settings = self.recipe.training
+        batch = shown(self.recipe.network, pairs, self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             return self.denoiser.loss(
-                to_model(pairs.clean),
-                to_model(PREPROCESS[network.preprocess](pairs.degraded)),
-                times,
-                MASK_FORMS[network.mask_form].encode(pairs.mask) if network.mask else None,
-                noise=noise,
+                batch.x0,
+                batch.x_in,
+                times.to(self.device),
+                batch.condition,
+                noise=noise.to(self.device),
                 loss=LOSSES[settings.loss],
                 posterior_weight=settings.posterior_weight,
                 looks_back=looks_back,

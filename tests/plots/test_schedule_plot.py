@@ -1,22 +1,22 @@
-"""Plots: what the files hold, that they are the same each time, and pictures that stay exact in a grid."""
+"""Plots of schedules: what the files hold, that they are the same each time, and that every schedule has one."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import get_args
 from xml.etree import ElementTree
 
 import matplotlib
-import numpy as np
 import pytest
 import torch
 from matplotlib.text import Text
 from PIL import Image
 
-from residiff.data import images
 from residiff.errors import ConfigError
 from residiff.plots import schedule as plots
-from residiff.schedule import DDPM, RDDM, Resfusion, Schedule
+from residiff.plots import style
+from residiff.schedule import DDPM, RDDM, AnySchedule, Resfusion, Schedule
 
 SCALED = DDPM(betas="scaled-linear", beta_start=0.00085, beta_end=0.012)
 SCHEDULES = [
@@ -71,7 +71,7 @@ def test_svg_is_whole_and_the_same_each_time(tmp_path):
 
 
 def test_text_is_readable_in_one_column():
-    with matplotlib.rc_context(plots._STYLE):
+    with matplotlib.rc_context(style.STYLE):
         figure = plots._schedule_figure(Resfusion(length=12))
         figure.draw_without_rendering()
         words = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
@@ -113,49 +113,21 @@ def test_resfusion_map_marks_its_own_lengths():
 def test_other_suffixes_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"'\.pdf'; a plot is a \.png or a \.svg"):
         plots.plot_schedule(RDDM(length=3), tmp_path / "s.pdf")
-    with pytest.raises(ConfigError, match=r"a grid is a \.png"):
-        plots.grid([[torch.zeros(3, 4, 4)]], ["a"], [["b"]], tmp_path / "s.jpg")
     assert not list(tmp_path.iterdir())
 
 
-def picture(seed: int, *size: int) -> torch.Tensor:
-    return torch.randint(0, 256, size, generator=torch.Generator().manual_seed(seed)) / 255
-
-
-def holds(sheet: np.ndarray, tensor: torch.Tensor) -> list[tuple[int, int]]:
-    """Places where the sheet holds the picture, every pixel exact."""
-    wanted = (tensor.expand(3, -1, -1) * 255).round().byte().permute(1, 2, 0).numpy()
-    windows = np.lib.stride_tricks.sliding_window_view(sheet, wanted.shape)[:, :, 0]
-    rows, columns = np.nonzero((windows[..., 0, 0, :] == wanted[0, 0]).all(-1))
-    return [(r, c) for r, c in zip(rows, columns, strict=True) if np.array_equal(windows[r, c], wanted)]
-
-
-def test_grid_keeps_every_pixel(tmp_path):
-    rows = [[picture(1, 3, 40, 61), picture(2, 3, 40, 61)], [picture(3, 1, 25, 30), picture(4, 3, 33, 50)]]
-    plots.grid(rows, ["noisy", "restored"], [["20.00 dB", "31.00 dB"], ["", "inf dB"]], tmp_path / "grid.png")
-    with Image.open(tmp_path / "grid.png") as image:
-        sheet = np.asarray(image)
-    places = [[holds(sheet, tensor) for tensor in row] for row in rows]
-    assert all(len(found) == 1 for row in places for found in row)
-    (a, b), (c, d) = [[found[0] for found in row] for row in places]
-    assert a[0] == b[0] < c[0] == d[0]
-    assert a[1] + 61 < b[1]
-    assert c[1] + 15 == pytest.approx(a[1] + 30, abs=1)  # centred in its column
-    assert sheet[a[0] + 40 : c[0], a[1] : a[1] + 61].min() < 120  # the caption
-
-
-def test_grid_makes_room_for_long_titles(tmp_path):
-    for words in ("short", "a title much wider than the picture"):
-        plots.grid([[picture(1, 3, 40, 61)]], [words], [[""]], tmp_path / f"{len(words)}.png")
-    widths = [images.read(path).pixels.shape[2] for path in sorted(tmp_path.iterdir(), key=lambda path: int(path.stem))]
-    assert widths[0] < 100 < widths[1]
-
-
-@pytest.mark.parametrize(
-    ("rows", "titles", "captions"),
-    [([], [], []), ([[0]], ["a", "b"], [["x"]]), ([[0, 0]], ["a", "b"], [["x"]]), ([[0]], ["a"], []), ([[]], [], [[]])],
-)
-def test_grids_that_do_not_fit(tmp_path, rows, titles, captions):
-    pictures = [[picture(1, 3, 8, 8) for _ in row] for row in rows]
-    with pytest.raises(ConfigError, match="each row needs one entry"):
-        plots.grid(pictures, titles, captions, tmp_path / "grid.png")
+@pytest.mark.parametrize("kind", get_args(AnySchedule), ids=lambda kind: kind.__name__)
+def test_every_schedule_has_its_plot(kind):
+    schedule = kind(length=12) if kind is Resfusion else kind()
+    with matplotlib.rc_context(style.STYLE):
+        axes = plots._schedule_figure(schedule).axes
+    assert len(axes) == 3 + (kind is Resfusion)  # coefficients, growth, ratios, and the map from T to T'
+    drawn = torch.tensor([list(line.get_ydata()) for line in axes[0].lines[:4]], dtype=torch.float64)
+    assert torch.equal(drawn, schedule.table[:, :4].T)
+    growth = torch.tensor([list(line.get_ydata()) for line in axes[1].lines[:4]], dtype=torch.float64)
+    assert torch.allclose(growth[:, 1:].cumsum(1) + drawn[:, :1], drawn[:, 1:], atol=1e-9)
+    words = axes[1].get_legend().get_texts()[0].get_text()
+    assert "vanishes" in words and "never" not in words  # each of them ends where x_0 has gone
+    assert [row[:4] for row in plots._schedule_rows(schedule)] == [
+        [t, *row[:3]] for t, row in enumerate(schedule.table.tolist())
+    ]

@@ -1,0 +1,127 @@
+"""What a probe compares, and on what: objectives and schedules for one recipe, and pairs held out of its data."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from residiff.data.pairs import Pair, PairedFolder, Pairs, SyntheticPairs
+from residiff.data.settings import Pairing
+from residiff.errors import ConfigError
+from residiff.prediction import X0, AnyPrediction, Residual, ResidualNoise, ResNoise
+from residiff.recipe import Recipe
+from residiff.schedule import RDDM, AnySchedule, Resfusion
+from residiff.train.auto import NOISE, changed, decided
+
+HELD_OUT = 32
+FEWEST_PAIRS = 5
+
+
+class Split(NamedTuple):
+    """What candidates are trained on, and the pairs (3, H, W) in [0, 1] that they never see."""
+
+    training: Pairs
+    held_out: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe to compare; `name` says what is its own, "rddm-0.01-residual" say."""
+
+    name: str
+    recipe: Recipe
+
+
+def candidates(recipe: Recipe) -> tuple[Candidate, ...]:
+    """The recipe itself, and each objective on RDDM with noise of three variances and on Resfusion with T = 12.
+
+    Objectives that the recipe's network cannot have (two heads where it has one) are left out.
+
+    Raises
+    ------
+    ConfigError
+        If the recipe generates or translates, so that its results have no true picture to be compared with, or if it
+        walks its levels in another way than its schedule's.
+    """
+    _check(recipe)
+    found = {_name(recipe): Candidate(_name(recipe), recipe)}
+    base = recipe.schedule if isinstance(recipe.schedule, RDDM) else RDDM()
+    schedules: list[AnySchedule] = [replace(base, total_noise=total) for total in TOTAL_NOISES]
+    for schedule in (*schedules, Resfusion(length=12)):
+        for prediction in (*PREDICTIONS, *((ResNoise(),) if isinstance(schedule, Resfusion) else ())):
+            candidate = _candidate(recipe, schedule, prediction)
+            if candidate is not None:
+                found.setdefault(candidate.name, candidate)
+    return tuple(found.values())
+
+
+def _check(recipe: Recipe) -> None:
+    if recipe.task == "generate" or recipe.data.pairing is not Pairing.NAME:
+        raise ConfigError(
+            f"a probe compares restored pictures with the true ones, and those of the task {recipe.task!r} have none;"
+            " choose the objective with --auto-objective"
+        )
+    if recipe.sampling.order != "simultaneous" or recipe.sampling.readjusted is not None:
+        raise ConfigError("a probe compares schedules as they are; leave sampling.order and sampling.readjusted out")
+
+
+def _candidate(recipe: Recipe, schedule: AnySchedule, prediction: AnyPrediction) -> Candidate | None:
+    steps = min(recipe.sampling.steps, len(schedule))
+    sampling = recipe.sampling.model_copy(update={"steps": steps})
+    try:
+        chosen = decided(changed(recipe, {"schedule": schedule, "sampling": sampling}), prediction)
+    except ValidationError:
+        return None
+    return Candidate(_name(chosen), chosen)
+
+
+def _name(recipe: Recipe) -> str:
+    schedule = recipe.schedule
+    kind = f"rddm-{schedule.total_noise:g}" if isinstance(schedule, RDDM) else f"{schedule.kind}-{len(schedule)}"
+    return f"{kind}-{recipe.prediction.kind}"
+
+
+def split(recipe: Recipe, folder: Path | None) -> Split:
+    """Training data and held-out pairs: of a folder a fifth of its pictures, of procedural ones those after the last.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds fewer than 5 pairs.
+    """
+    if folder is None:
+        return _split_procedural(recipe)
+    whole = PairedFolder(folder, recipe.data, recipe.training.seed, mask=recipe.network.mask)
+    total = len(whole.files["clean"])
+    if total < FEWEST_PAIRS:
+        raise ConfigError(f"{folder} holds {total} pairs; a probe needs {FEWEST_PAIRS} or more, to hold some out")
+    # Spread over the names, which often are in the order of scenes
+    chosen = set(range(0, total, max(FEWEST_PAIRS, math.ceil(total / HELD_OUT))))
+    held = _part(whole, chosen)
+    return Split(_part(whole, set(range(total)) - chosen), tuple(held(index) for index in range(len(chosen))))
+
+
+def _part(whole: PairedFolder, places: set[int]) -> PairedFolder:
+    part = copy.copy(whole)
+    part.files = {kind: [paths[place] for place in sorted(places)] for kind, paths in whole.files.items()}
+    part.source = f"{whole.source}, {len(places)} of them"
+    return part
+
+
+def _split_procedural(recipe: Recipe) -> Split:
+    data, settings = recipe.data, recipe.training
+    last = settings.iterations * settings.batch * settings.accumulate
+    # Pair i shows one of the `window` pictures from i // reuse on
+    first = (last // data.reuse + data.window + 1) * data.reuse
+    beyond = SyntheticPairs(data, settings.seed)
+    held_out = tuple(beyond(first + data.reuse * index) for index in range(HELD_OUT))
+    return Split(SyntheticPairs(data, settings.seed), held_out)
+
+
+TOTAL_NOISES = (0.01, 0.1, 1.0)
+PREDICTIONS: tuple[AnyPrediction, ...] = (Residual(), ResidualNoise(), NOISE, X0())

@@ -32,13 +32,18 @@ from residiff.restore.gallery import tiled
 from residiff.seeds import generator
 
 STEPS = (10, 20, 50)
-# The name in the table, the recipe that was trained, and what is changed to sample
+SOLVER = ["sampling.eta=0.0", "sampling.sampler=multistep"]
+# The name in the table, the recipe that was trained, and how it is sampled
 METHODS = {
-    "DDPM": ("generate-ddpm", []),
-    "DDIM": ("generate-ddpm", ["sampling.eta=0.0"]),
-    "RDDM": ("generate-rddm", []),
-    "Resfusion": ("generate-resfusion", []),
+    "DDPM": ("generate-ddpm", ["sampling.sampler=general", "sampling.eta=1.0"]),
+    "DDIM": ("generate-ddpm", ["sampling.sampler=general", "sampling.eta=0.0"]),
+    "DDIM, multistep": ("generate-ddpm", SOLVER),
+    "RDDM": ("generate-rddm", ["sampling.sampler=general", "sampling.eta=0.0"]),
+    "RDDM, multistep": ("generate-rddm", SOLVER),
+    "Resfusion": ("generate-resfusion", ["sampling.sampler=general", "sampling.grid=even", "sampling.eta=1.0"]),
+    "Resfusion, multistep": ("generate-resfusion", [*SOLVER, "sampling.grid=even"]),
 }
+TRUTH = 4096
 HELD_OUT_SEEDS = (999, 1000)
 
 
@@ -63,11 +68,15 @@ def sampled(model: Path, settings: list[str], steps: int, count: int) -> Tensor:
     return torch.stack([one.picture for one in made])
 
 
+def _slug(name: str) -> str:
+    return name.lower().replace(", ", "-")
+
+
 def main() -> None:
     """Sample, measure, print; write the figures and a sheet of each method's pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds generate-rddm/ and the others")
-    parser.add_argument("--count", type=int, default=2048, help="pictures for each number")
+    parser.add_argument("--count", type=int, default=512, help="pictures for each number")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--sheets", type=Path, help="write a sheet of pictures for each method in this folder")
     arguments = parser.parse_args()
@@ -76,11 +85,11 @@ def main() -> None:
     def measured(pictures: Tensor) -> Moments:
         return image_moments(pictures.split(256), features)
 
-    truth, other = (real(arguments.count, seed) for seed in HELD_OUT_SEEDS)
+    truth, other = real(TRUTH, HELD_OUT_SEEDS[0]), real(arguments.count, HELD_OUT_SEEDS[1])
     target = measured(truth)
     figures: dict[str, dict[str, float]] = {
         "real pictures": {"-": frechet_distance(measured(other), target)},
-        "Gaussian": {"-": frechet_distance(measured(gaussian(truth, 3)), target)},
+        "Gaussian": {"-": frechet_distance(measured(gaussian(truth, 3)[: arguments.count]), target)},
     }
     for name, (trained, settings) in METHODS.items():
         figures[name] = {}
@@ -89,7 +98,7 @@ def main() -> None:
             figures[name][str(steps)] = frechet_distance(measured(pictures), target)
             Console().print(name, steps, figures[name][str(steps)])
             if arguments.sheets is not None:
-                images.write(arguments.sheets / f"{name.lower()}-{steps}.png", Picture(tiled(list(pictures[:64]))))
+                images.write(arguments.sheets / f"{_slug(name)}-{steps}.png", Picture(tiled(list(pictures[:64]))))
     table = Table(title=f"Distance to the data, {arguments.count} pictures")
     for column in ("method", "-", *map(str, STEPS)):
         table.add_column(column)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import textwrap
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from residiff.cli.console import note, out, show_json, show_table
 
+if TYPE_CHECKING:
+    from residiff.nn import AnyBackbone
+    from residiff.recipe import Recipe
+
 app = typer.Typer(
     no_args_is_help=True, help="Recipes: experiments as data.", epilog="Example: residiff recipes show tiny"
 )
 Json = Annotated[bool, typer.Option("--json", help="For a program to read.")]
+UNKNOWN = "# not published"
+WIDTH = 100
 
 
 @app.command("list", epilog="Example: residiff recipes list --json")
@@ -20,11 +28,11 @@ def list_(json: Json = False) -> None:
     """List the preset recipes."""
     from residiff import recipe
 
-    rows = [recipe.read(name).model_dump(mode="json", include={"name", "task", "summary"}) for name in recipe.names()]
+    presets = [recipe.read(name) for name in recipe.names()]
     if json:
-        show_json(rows)
+        show_json([_facts(preset) for preset in presets])
     else:
-        show_table(rows)
+        show_table([_row(preset) for preset in presets])
 
 
 @app.command("show", epilog="Example: residiff recipes show denoise > mine.toml")
@@ -32,14 +40,15 @@ def show(
     recipe: Annotated[str, typer.Argument(help="A preset's name, or a .toml file.")],
     json: Json = False,
 ) -> None:
-    """Print a recipe with every setting written out."""
+    """Print a recipe with every setting written out; comments say what it is, and which settings nobody published."""
     from residiff import recipe as recipes
 
     read = recipes.read(recipe)
     if json:
         show_json(read.model_dump(mode="json", exclude_none=True))
     else:
-        out.out(read.toml())
+        comments = [f"# {line}\n" for text in _told(read) for line in textwrap.wrap(text, WIDTH)]
+        out.out("".join(comments) + "\n" + _marked(read))
 
 
 @app.command("check", epilog="Example: residiff recipes check mine.toml")
@@ -49,7 +58,68 @@ def check(files: Annotated[list[Path], typer.Argument(help="Recipes, .toml.")]) 
     from residiff.train import pairs_for
 
     for file in files:
-        recipe = recipes.read(str(file))
-        recipe.build()
-        pairs_for(recipe, None)
+        pairs_for(recipes.read(str(file)), None)
         note(f"{file}: fine")
+
+
+def _facts(recipe: Recipe) -> dict[str, object]:
+    """What a program may want to know of a preset before it reads it; `origin` is None where it is of no paper."""
+    facts = recipe.model_dump(mode="json", include={"name", "task", "summary", "origin"})
+    return facts | {"steps": recipe.sampling.steps, "parameters": _parameters(recipe)}
+
+
+def _row(recipe: Recipe) -> dict[str, object]:
+    """A line of the table."""
+    origin = recipe.origin
+    return {
+        "name": recipe.name,
+        "task": recipe.task,
+        "paper": origin.paper.partition(",")[0] if origin else "",
+        "steps": recipe.sampling.steps,
+        "parameters": f"{_parameters(recipe) / 1e6:.1f}M",
+        "unknown": len(origin.unknown) if origin else "",
+    }
+
+
+def _told(recipe: Recipe) -> list[str]:
+    """A recipe in words: where it comes from, what it is, how it is trained."""
+    origin, training = recipe.origin, recipe.training
+    pairs, crop = training.batch * training.accumulate, recipe.data.crop
+    told = [
+        f"The network, {_parameters(recipe):,} parameters, predicts {recipe.prediction.kind.replace('-', ' and ')}; "
+        f"sampling takes {recipe.sampling.steps} of {len(recipe.schedule)} levels.",
+        f"Training: {training.iterations:,} updates of {pairs} pairs of {crop} x {crop} pixels; without a folder of "
+        f"pairs, procedural pictures and the degradation {recipe.data.degrade.name}.",
+    ]
+    if origin is None:
+        return told
+    gaps = f"Not published, so a choice of ours: {', '.join(origin.unknown)}." if origin.unknown else ""
+    return [f"{origin.paper}. {origin.row}.", *told, gaps]
+
+
+def _marked(recipe: Recipe) -> str:
+    """The recipe as TOML, with a comment behind each setting, or table, that `origin.unknown` names."""
+    unknown = recipe.origin.unknown if recipe.origin else ()
+    table, lines = "", []
+    for line in recipe.toml().splitlines():
+        if line.startswith("["):
+            table = key = line.strip("[]")
+        else:
+            key = f"{table}.{line.partition(' = ')[0]}" if table else line.partition(" = ")[0]
+        lines.append(f"{line}  {UNKNOWN}" if key in unknown else line)
+    return "\n".join(lines)
+
+
+def _parameters(recipe: Recipe) -> int:
+    """How many the network has."""
+    return _counted(recipe.network.backbone, recipe.in_channels, recipe.prediction.heads)
+
+
+@lru_cache(maxsize=64)
+def _counted(backbone: AnyBackbone, in_channels: int, heads: int) -> int:
+    import torch
+
+    # Nothing is allocated
+    with torch.device("meta"):
+        network = backbone.build(in_channels, 3, heads)
+    return sum(parameter.numel() for parameter in network.parameters())

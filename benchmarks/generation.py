@@ -76,7 +76,7 @@ def main() -> None:
     """Sample, measure, print; write the figures and a sheet of each method's pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds generate-rddm/ and the others")
-    parser.add_argument("--count", type=int, default=512, help="pictures for each number")
+    parser.add_argument("--count", type=int, default=256, help="pictures for each number")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--sheets", type=Path, help="write a sheet of pictures for each method in this folder")
     arguments = parser.parse_args()

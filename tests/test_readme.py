@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import sys
@@ -9,15 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from residiff.cli import main
+from residiff.nn.unet import UNet
+from residiff.schedule import RDDM
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 BLOCKS = "\n".join(re.findall(r"^```\w*\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE))
 COMMANDS = [line.split("  #")[0].strip() for line in BLOCKS.splitlines() if line.startswith("residiff ")]
-SHORTER = {"-n 485": "-n 2", "--size 256": "--size 64"}
-SHORT_TRAINING = " --set training.iterations=2 --set training.batch=1"
+SHORTER = {
+    "-n 485": "-n 2",
+    "--size 256": "--size 64",
+    "-o runs/auto": "-o runs/auto --alpha-rate 0.1",
+    "--recipe rddm-lol": "",
+}
+SHORT_TRAINING = " --set training.iterations=2 --set training.batch=1 --set data.window=4"
 
 
 @pytest.fixture
@@ -29,8 +38,19 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
     Image.fromarray(pixels[..., 0]).save(tmp_path / "shadow.png")
+    torch.save({"step": 80, "model": _published()}, tmp_path / "model-80.pt")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def _published() -> dict[str, torch.Tensor]:
+    """What RDDM's trainer saves of a small network: its schedule's buffers and its weights."""
+    path = Path(__file__).parent / "adapters" / "foreign.py"
+    spec = importlib.util.spec_from_file_location("foreign", path)
+    foreign = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(foreign)
+    weights = UNet(6, 3, dim=8, dim_mults=(1, 2)).state_dict()
+    return foreign.rddm_buffers(RDDM()) | {f"model.unet0.{key}": value for key, value in weights.items()}
 
 
 def run(command: str, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -54,6 +74,12 @@ def test_the_commands_run_in_their_order(desk: Path, monkeypatch: pytest.MonkeyP
         "runs/mine/model.safetensors",
         "set/degraded/000000.png",
         "schedule.csv",
+        "pictures/grid.png",
+        "day/a.png",
+        "lol.safetensors",
+        "runs/auto/objective.csv",
+        "trajectory.csv",
+        "spectra.svg",
     ):
         assert (desk / written).exists(), written
 

@@ -117,8 +117,8 @@ class Training(_Settings):
 class Origin(_Settings):
     """Where a preset's settings were published: the paper, the row, and the settings that were published nowhere."""
 
-    paper: str = Field(max_length=200)
-    row: str = Field(max_length=200)
+    paper: str = Field(max_length=200, pattern=r"^\P{Cc}*$")
+    row: str = Field(max_length=200, pattern=r"^\P{Cc}*$")
     unknown: tuple[str, ...] = ()
 
 

@@ -15,7 +15,7 @@ from residiff.recipe import override, read
 from residiff.sample import ORDERS, seeded_noise, walk
 from residiff.schedule import GRIDS
 from residiff.train import learning_rate, open_run, pairs_for
-from residiff.train.engine import average_decay
+from residiff.train.rules import average_decay
 
 PRESETS = [name for name in recipes.names() if read(name).origin]
 RDDM, RESFUSION = "RDDM, CVPR 2024", "Resfusion, NeurIPS 2024"

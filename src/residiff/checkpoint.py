@@ -25,6 +25,9 @@ from residiff.errors import CheckpointError, ConfigError, ModelFileError
 from residiff.recipe import Recipe
 
 FORMAT_VERSION = 1
+# What they are called in a run's folder
+MODEL = "model.safetensors"
+STATE = "state.safetensors"
 # The state of the largest network that a recipe allows has 12 MB; JSON costs 30 times its size
 MAX_HEADER = 16_000_000
 WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16)

@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from residiff.errors import ConfigError
-from residiff.prediction import Clamp, Estimate, Outputs, Prediction
-from residiff.sample import Estimator
+from residiff.prediction import Clamp, Estimate, Estimator, Outputs, Prediction
 from residiff.schedule import Level, Schedule
 
 Loss = Callable[[Tensor, Tensor], Tensor]

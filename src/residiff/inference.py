@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from residiff.data.pairs import Pair
+from residiff.data.pair import Pair
 from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import MASK_FORMS, Denoiser, to_model
 from residiff.errors import ConfigError

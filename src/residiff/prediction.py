@@ -23,6 +23,7 @@ SM-N); Resfusion eq. 6 (resnoise).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, Literal, final
@@ -60,6 +61,10 @@ class Estimate:
     def with_noise_from(self, level: Level, x_t: Tensor) -> Estimate:
         """The estimate with eps derived again from x_t, x_0 and R (RDDM's ancestral form, where x_0 was clamped)."""
         return Estimate(self.x0, self.residual, _noise_left(level, x_t, self.x0, self.residual))
+
+
+# (x_t, level, x_in, condition) -> what is made of x_t
+Estimator = Callable[[Tensor, Level, Tensor, Tensor | None], Estimate]
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,9 @@ import torch
 from torch import Tensor
 
 from residiff.errors import ConfigError
-from residiff.prediction import Estimate
+from residiff.prediction import Estimate, Estimator
 from residiff.schedule import Level, injected_variance, mixed
 
-Estimator = Callable[[Tensor, Level, Tensor, Tensor | None], Estimate]
 NoiseSource = Callable[[], Tensor]
 
 

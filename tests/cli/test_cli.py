@@ -20,7 +20,8 @@ from residiff.restore import Job, Options, restore_file
 
 COMMANDS = {
     "", "restore", "train", "evaluate", "env", "data", "data list", "data degrade", "data make", "models",
-    "models list", "models info", "models import", "generate", "translate", "recipes", "recipes list", "recipes show", "recipes check", "plot", "plot schedule",
+    "models list", "models info", "models import", "generate", "translate",
+    "recipes", "recipes list", "recipes show", "recipes check", "plot", "plot schedule",
     "plot trajectory", "plot paths", "plot spectra",
 }  # fmt: skip
 HELP = """

@@ -381,7 +381,7 @@ def test_names_are_kept(tiny, picture_file, tmp_path):
 
 def test_the_writable_kinds_are_those_of_the_image_door():
     for suffix in images.READABLE_SUFFIXES:
-        if suffix in batch.WRITABLE:
+        if suffix in images.WRITABLE_SUFFIXES:
             assert images.format_of(Path(f"a{suffix}")) in Format
         else:
             with pytest.raises(ImageUnsupportedError):

@@ -18,6 +18,7 @@ from residiff.recipe import override, parse
 from residiff.schedule import RDDM, Level
 from residiff.train import auto
 from residiff.train.engine import STATE, Run
+from residiff.train.objective import changed, decided
 
 TINY = parse("""
     name = "tiny"
@@ -260,30 +261,30 @@ def test_divergence_is_told(tmp_path):
 def test_the_decided_recipe_differs_in_its_objective_alone():
     given = override(TINY, ["prediction.kind=x0", "network.clamp=x0"])
     for objective in (Residual(), NOISE):
-        found = auto.decided(given, objective)
+        found = decided(given, objective)
         assert found.prediction == objective
-        assert auto.decided(found, X0()) == given
+        assert decided(found, X0()) == given
 
 
 def test_noise_is_clamped_where_nothing_was():
-    assert auto.decided(TINY, NOISE).network.clamp is Clamp.X0
-    assert auto.decided(TINY, Residual()).network.clamp is Clamp.NONE
-    assert auto.decided(override(TINY, ["network.clamp=residual"]), NOISE).network.clamp is Clamp.RESIDUAL
+    assert decided(TINY, NOISE).network.clamp is Clamp.X0
+    assert decided(TINY, Residual()).network.clamp is Clamp.NONE
+    assert decided(override(TINY, ["network.clamp=residual"]), NOISE).network.clamp is Clamp.RESIDUAL
     # The paper's clamp is its own
-    assert auto.decided(override(TINY, ["compat=paper"]), NOISE).network.clamp is Clamp.NONE
+    assert decided(override(TINY, ["compat=paper"]), NOISE).network.clamp is Clamp.NONE
 
 
 def test_two_optimisers_become_one():
     settings = ['network.backbone={kind="unet",width=8,multipliers=[1,2]}', "training.optimiser.per_head=true"]
-    two = override(auto.changed(TINY, {"prediction": ResidualNoise()}), settings)
-    assert not auto.decided(two, Residual()).training.optimiser.per_head
-    assert auto.decided(two, ResidualNoise()) == two
+    two = override(changed(TINY, {"prediction": ResidualNoise()}), settings)
+    assert not decided(two, Residual()).training.optimiser.per_head
+    assert decided(two, ResidualNoise()) == two
 
 
 @pytest.mark.parametrize("objective", [Residual(), NOISE])
 def test_a_stored_decision_is_not_forgotten(tmp_path, objective):
     assert auto.stored(TINY, tmp_path) is None
-    chosen = auto.decided(TINY, objective)
+    chosen = decided(TINY, objective)
     Run(chosen, tmp_path).save()
     assert auto.stored(TINY, tmp_path) == chosen
     (tmp_path / STATE).write_bytes(b"torn")

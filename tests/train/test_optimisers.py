@@ -9,7 +9,7 @@ from test_engine import TINY, finished, pairs, stopped
 from residiff.errors import ConfigError
 from residiff.recipe import Training, override
 from residiff.train import STATE, Run, open_run
-from residiff.train.engine import average_decay
+from residiff.train.rules import average_decay
 
 TWO_UNETS = [
     "network.backbone={kind='unet', width=8, multipliers=[1, 2], groups=4}",

@@ -25,9 +25,9 @@ from residiff.restore import Restorer
 from residiff.schedule import RDDM, Resfusion
 from residiff.train import candidates as candidates_module
 from residiff.train import probe as probing
-from residiff.train.auto import changed
-from residiff.train.candidates import HELD_OUT, Candidate, Split, candidates, split
+from residiff.train.candidates import HELD_OUT, Split, candidates_for, split
 from residiff.train.engine import STATE, Run, pairs_for
+from residiff.train.objective import Candidate, changed
 from residiff.train.standings import Gap, Standing, Trial, Verdict, gap
 
 TINY = parse("""
@@ -62,7 +62,7 @@ def held_out_of(masked=False):
 
 
 def test_objectives_and_schedules_are_crossed():
-    found = candidates(TINY)
+    found = candidates_for(TINY)
     objectives = ["residual", "residual-noise", "noise", "x0"]
     wanted = {f"rddm-{total}-{kind}" for total in ("0.01", "0.1", "1") for kind in objectives}
     wanted |= {f"resfusion-5-{kind}" for kind in (*objectives, "resnoise")}
@@ -74,7 +74,7 @@ def test_objectives_and_schedules_are_crossed():
 
 
 def test_a_candidate_is_the_recipe_but_for_what_is_compared():
-    for one in candidates(override(TINY, ["sampling.steps=50"])):
+    for one in candidates_for(override(TINY, ["sampling.steps=50"])):
         assert parse(one.recipe.toml()) == one.recipe
         assert one.recipe.sampling.steps == min(50, len(one.recipe.schedule))
         assert one.recipe.training == TINY.training and one.recipe.data == TINY.data
@@ -85,14 +85,14 @@ def test_a_candidate_is_the_recipe_but_for_what_is_compared():
 
 def test_the_recipes_own_schedule_takes_part_whatever_it_is():
     own = changed(TINY, {"schedule": Resfusion(steps=8), "prediction": X0()})
-    found = candidates(own)
+    found = candidates_for(own)
     assert found[0] == Candidate("resfusion-8-x0", own) and len(found) == 18
     assert {one.recipe.schedule.length for one in found if isinstance(one.recipe.schedule, RDDM)} == {1000}
 
 
 def test_a_network_of_one_head_is_not_asked_for_two():
     settings = ['network.backbone={kind="ddim-unet",width=32,multipliers=[1,2],attention=[],image_size=16}']
-    found = {one.name for one in candidates(override(TINY, settings))}
+    found = {one.name for one in candidates_for(override(TINY, settings))}
     assert len(found) == 13 and not any(name.endswith("residual-noise") for name in found)
 
 
@@ -106,7 +106,7 @@ def test_a_network_of_one_head_is_not_asked_for_two():
 )
 def test_what_cannot_be_scored_is_refused(settings, cause):
     with pytest.raises(ConfigError, match=cause):
-        candidates(override(TINY, settings))
+        candidates_for(override(TINY, settings))
 
 
 # What is held out
@@ -272,8 +272,8 @@ FOUR = ("rddm-0.1-residual", "rddm-0.1-x0", "resfusion-5-x0", "rddm-1-noise")
 @pytest.fixture
 def four(monkeypatch):
     """Four candidates, and three steps more for each in every round."""
-    chosen = tuple(one for one in candidates(TINY) if one.name in FOUR)
-    monkeypatch.setattr(probing, "candidates", lambda recipe: chosen)
+    chosen = tuple(one for one in candidates_for(TINY) if one.name in FOUR)
+    monkeypatch.setattr(probing, "candidates_for", lambda recipe: chosen)
     monkeypatch.setattr(probing, "affordable", lambda *given: 3)
     monkeypatch.setattr(probing, "MIN_STEPS", 3)
     return Split(pairs_for(TINY, None), held_out_of())
@@ -376,7 +376,7 @@ def test_a_budget_too_short_is_refused_with_one_that_is_not(tmp_path, monkeypatc
 
 def test_costs_are_measured(tmp_path):
     data = Split(pairs_for(TINY, None), held_out_of())
-    contest = probing._Contest(candidates(TINY), data, tmp_path, "cpu", 0)
+    contest = probing._Contest(candidates_for(TINY), data, tmp_path, "cpu", 0)
     step_seconds, score_seconds = contest._costs()
     assert 0 < step_seconds < 5 and 0 < score_seconds < 5
     assert not list(tmp_path.iterdir())

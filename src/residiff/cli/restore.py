@@ -78,13 +78,13 @@ def run_jobs(jobs: list[Job], restorer: Restorer, options: Options, output: Path
 
 def _piped(sources: list[str], output: str, save_steps: bool) -> Path | None:
     """The file to read, None for stdin; `ConfigError` unless there is one picture on each side."""
+    from residiff.data.images import WRITABLE, WRITABLE_SUFFIXES
     from residiff.errors import ConfigError
-    from residiff.restore.batch import WRITABLE
 
     if save_steps:
         raise ConfigError("--save-steps writes files beside the result; name files, not a pipe")
-    if output != "-" and Path(output).suffix.lower() not in WRITABLE:
-        raise ConfigError(f"cannot write stdin to {output!r}; name a picture ending in {', '.join(sorted(WRITABLE))}")
+    if output != "-" and Path(output).suffix.lower() not in WRITABLE_SUFFIXES:
+        raise ConfigError(f"cannot write stdin to {output!r}; name a picture ending in {WRITABLE}")
     if sources == ["-"]:
         return None
     if len(sources) > 1 or not Path(sources[0]).is_file():

@@ -11,7 +11,7 @@ from residiff.cli.console import interruptible, note, progress, show_table
 from residiff.errors import ConfigError
 
 if TYPE_CHECKING:
-    from residiff.data.pairs import Pairs
+    from residiff.data.pair import Pairs
     from residiff.recipe import Recipe
 
 EXAMPLE = "Example: residiff train denoise -o runs/denoise --set training.iterations=2000"
@@ -89,6 +89,7 @@ def _decided(
 ) -> Recipe:
     """The recipe with the objective of the run in the folder, or else with the one that is chosen now."""
     from residiff.train import auto
+    from residiff.train.objective import decided
 
     known = auto.stored(recipe, output) if resume else None
     if known is not None:
@@ -100,13 +101,13 @@ def _decided(
             auto.select_objective(recipe, pairs, output, device, alpha_rate=rate, workers=workers)
         ):
             bar.update(task, completed=row.step, description=f"alpha {row.alpha:.4f}")
-    found = auto.decided(recipe, row.objective())
+    found = decided(recipe, row.objective())
     note(f"objective: {found.prediction.kind}, since alpha is {row.alpha:.4f} after {row.step} steps")
     return found
 
 
 def _probe(recipe: Recipe, output: Path, data: Path | None, device: str, budget: float, workers: int) -> None:
-    from residiff.train.candidates import split
+    from residiff.train import split
     from residiff.train.probe import RECOMMENDED, probe
 
     with progress() as bar:

@@ -14,8 +14,7 @@ from typing import Any, TypeAlias
 
 from PIL import BmpImagePlugin, Image
 
-from residiff.data.colour import VipsImage
-from residiff.data.picture import Array
+from residiff.data.picture import Array, VipsImage
 from residiff.errors import ImageUnsupportedError
 
 Library: TypeAlias = Any

@@ -9,15 +9,12 @@ from __future__ import annotations
 import io
 import itertools
 import warnings
-from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import ImageCms
 
-from residiff.data.picture import ImageWarning, in_unit_range
+from residiff.data.picture import ImageWarning, VipsImage, in_unit_range
 from residiff.errors import ImageUnsupportedError
-
-VipsImage: TypeAlias = Any
 
 PROFILE_FIELD = "icc-profile-data"
 _SAME_COLOUR = 257

@@ -29,15 +29,26 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from residiff.data.codecs import Format, libvips, opener, save, save_bmp, vips_image
-from residiff.data.colour import PROFILE_FIELD, VipsImage, to_integers, to_srgb
+from residiff.data.colour import PROFILE_FIELD, to_integers, to_srgb
 from residiff.data.exif import DEFAULT_RESOLUTION, EXIF_HEADER, MM_PER_INCH, dpi_of, is_camera_raw, metadata_of
-from residiff.data.picture import Array, BitDepth, ImageWarning, Metadata, Picture, from_array, planes_of, to_array
+from residiff.data.picture import (
+    Array,
+    BitDepth,
+    ImageWarning,
+    Metadata,
+    Picture,
+    VipsImage,
+    from_array,
+    planes_of,
+    to_array,
+)
 from residiff.errors import ConfigError, ImageDecodeError, ImageError, ImageTooLargeError, ImageUnsupportedError
 from residiff.files import write_bytes
 
 __all__ = [
     "MAX_PIXELS",
     "READABLE_SUFFIXES",
+    "WRITABLE_SUFFIXES",
     "Format",
     "ImageWarning",
     "Metadata",
@@ -328,7 +339,9 @@ _FORMATS = {
     ".bmp": Format.BMP,
 }
 
-READABLE_SUFFIXES = frozenset({*_FORMATS, ".gif"})
+WRITABLE_SUFFIXES = frozenset(_FORMATS)
+WRITABLE = ", ".join(sorted(WRITABLE_SUFFIXES))
+READABLE_SUFFIXES = WRITABLE_SUFFIXES | {".gif"}
 
 # views that turn an array (H, W, C) upright, by EXIF orientation; 1 is upright
 _TURNS: dict[int, Callable[[Array], Array]] = {

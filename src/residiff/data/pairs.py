@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,29 +18,12 @@ from torch.utils.data import Dataset
 from residiff.data import images
 from residiff.data.degrade import degrade
 from residiff.data.holes import without
+from residiff.data.pair import Pair, Pairs
 from residiff.data.picture import Picture
 from residiff.data.settings import Augment, DataSettings, Degrade, Pairing
 from residiff.data.synthetic import clean_image
 from residiff.errors import ConfigError
 from residiff.seeds import generator
-
-
-class Pair(NamedTuple):
-    """A clean image and its degraded version, (3, H, W) in [0, 1], and a mask (K, H, W), K = 0 where there is none."""
-
-    clean: Tensor
-    degraded: Tensor
-    mask: Tensor
-
-
-class Pairs(Protocol):
-    """Training data: pair number `index`, the same in every process and at every time; `source` says where from."""
-
-    source: str
-
-    def __call__(self, index: int) -> Pair:
-        """The pair, cropped for training."""
-        ...
 
 
 def check_degradation(chosen: Degrade) -> None:

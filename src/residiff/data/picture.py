@@ -14,6 +14,8 @@ from residiff.errors import ConfigError, ImageUnsupportedError
 
 Array: TypeAlias = NDArray[Any]
 BitDepth: TypeAlias = Literal[8, 16]
+# pyvips has no types
+VipsImage: TypeAlias = Any
 
 _STRIP_ROWS = 256
 

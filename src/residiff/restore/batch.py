@@ -18,8 +18,6 @@ from residiff.errors import ConfigError, ImageError, ImageUnsupportedError, Resi
 from residiff.files import environment_errors, write_bytes
 from residiff.restore.restorer import MAX_SEED, Restorer, memory_errors
 
-WRITABLE = images.READABLE_SUFFIXES - {".gif"}
-
 
 @dataclass(frozen=True)
 class Options:
@@ -68,7 +66,7 @@ def _format_called(name: str | None) -> Format | None:
     try:
         return None if name is None else images.format_of(Path(f"picture.{name.lower()}"))
     except ImageUnsupportedError as error:
-        allowed = sorted(suffix[1:] for suffix in WRITABLE)
+        allowed = sorted(suffix[1:] for suffix in images.WRITABLE_SUFFIXES)
         raise ConfigError(f"format is {name!r}; allowed are {', '.join(allowed)}") from error
 
 
@@ -120,8 +118,8 @@ def _names_one_picture(sources: Sequence[Path], output: Path, options: Options) 
     several = len(sources) > 1 or sources[0].is_dir()
     if output.is_dir() or (not output.exists() and (several and suffix not in images.READABLE_SUFFIXES or not suffix)):
         return False
-    if suffix not in WRITABLE:
-        raise ConfigError(f"cannot write {output}: name a folder, or a picture ending in {', '.join(sorted(WRITABLE))}")
+    if suffix not in images.WRITABLE_SUFFIXES:
+        raise ConfigError(f"cannot write {output}: name a folder, or a picture ending in {images.WRITABLE}")
     if several:
         raise ConfigError(f"{output} is the name of one picture, but there are more; give a folder")
     if options.suffix or options.format not in (None, images.format_of(output)):
@@ -155,7 +153,7 @@ def _nearest(path: Path) -> str:
 
 
 def _renamed(relative: Path, options: Options) -> Path:
-    suffix = relative.suffix if relative.suffix.lower() in WRITABLE else ".png"
+    suffix = relative.suffix if relative.suffix.lower() in images.WRITABLE_SUFFIXES else ".png"
     if options.format is not None:
         suffix = f".{options.format.value}"
     return relative.with_name(relative.stem + options.suffix + suffix)

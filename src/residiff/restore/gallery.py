@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,11 +14,18 @@ from residiff import files
 from residiff.data import images
 from residiff.data.picture import Picture
 from residiff.errors import ConfigError
-from residiff.restore.batch import WRITABLE
-from residiff.restore.generate import Generated
 
 MAX_IN_GRID = 400
 GAP = 2
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A picture (3, H, W) in [0, 1], the seed of its noise, and the moments (x_t, estimate of x_0) that were kept."""
+
+    seed: int
+    picture: Tensor
+    moments: tuple[tuple[Tensor, Tensor], ...] = ()
 
 
 class Gallery:
@@ -36,11 +44,9 @@ class Gallery:
     """
 
     def __init__(self, output: Path, count: int, *, moments: bool = False) -> None:
-        self.is_picture = output.suffix.lower() in WRITABLE and not output.is_dir()
+        self.is_picture = output.suffix.lower() in images.WRITABLE_SUFFIXES and not output.is_dir()
         if output.is_file() and not self.is_picture:
-            raise ConfigError(
-                f"{output} is a file; name a folder, or a picture ending in {', '.join(sorted(WRITABLE))}"
-            )
+            raise ConfigError(f"{output} is a file; name a folder, or a picture ending in {images.WRITABLE}")
         if moments and self.is_picture:
             raise ConfigError(f"the steps of each picture need a folder; {output} is the name of a picture")
         self.output = output

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from residiff.denoiser import from_model
 from residiff.errors import ConfigError, ModelFileError, check_range
+from residiff.restore.gallery import Generated
 from residiff.restore.restorer import MAX_SEED, Restorer
 from residiff.sample import seeded_noises
 
 MAX_SIDE = 16_384
-
-
-@dataclass(frozen=True)
-class Generated:
-    """A picture (3, H, W) in [0, 1], the seed of its noise, and the moments (x_t, estimate of x_0) that were kept."""
-
-    seed: int
-    picture: Tensor
-    moments: tuple[tuple[Tensor, Tensor], ...] = ()
 
 
 def generate(

@@ -16,37 +16,34 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from residiff import files
-from residiff.checkpoint import load_state
-from residiff.data.pairs import Pair, Pairs, Stretch
+from residiff.checkpoint import STATE, load_state
+from residiff.data.pair import Pair, Pairs
+from residiff.data.pairs import Stretch
 from residiff.denoiser import LOSSES, Denoiser, Loss
 from residiff.errors import CheckpointError, ConfigError, DivergedError, check_range
 from residiff.inference import Shown, shown
-from residiff.prediction import AnyPrediction, Clamp, Noise, Residual
+from residiff.prediction import Clamp
 from residiff.recipe import Recipe
 from residiff.schedule import Level
 from residiff.seeds import generator
-from residiff.train.engine import STATE, draw_times
+from residiff.train.objective import NOISE, RESIDUAL, Objective, decided
 from residiff.train.optimisers import Optimisers
+from residiff.train.rules import draw_times
 
 OBJECTIVE = "objective.csv"
 START, MARGIN = 0.5, 0.01
 # Published: Adam moves alpha by at most its rate a step, so that nothing is decided before about step 125
 ALPHA_RATE = 8e-5
 LIMIT = 5000
-
-Objective: TypeAlias = Residual | Noise
-RESIDUAL = Residual()
-NOISE = Noise(guard=1e-6)
 
 
 @dataclass(frozen=True)
@@ -79,27 +76,6 @@ def decide(alpha: float) -> Objective | None:
     if alpha >= START + MARGIN:
         return RESIDUAL
     return NOISE if alpha <= START - MARGIN else None
-
-
-def changed(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:
-    """`recipe` with the fields of `changes` in place of its own, checked as a whole."""
-    return Recipe.model_validate({**recipe.model_dump(), **changes})
-
-
-def decided(recipe: Recipe, prediction: AnyPrediction) -> Recipe:
-    """`recipe` with `prediction` as its objective.
-
-    Noise with a guard says nothing of x_0 at the start, so that x_0 must be clamped there, as it was in the selection:
-    where the recipe clamps nothing, it is made to clamp x_0. An optimiser for each head becomes one where one is left.
-    """
-    changes: dict[str, object] = {"prediction": prediction}
-    if prediction.heads == 1:
-        optimiser = recipe.training.optimiser.model_copy(update={"per_head": False})
-        changes["training"] = recipe.training.model_copy(update={"optimiser": optimiser})
-    result = changed(recipe, changes)
-    if isinstance(prediction, Noise) and result.clamp is Clamp.NONE:
-        return changed(result, {"network": recipe.network.model_copy(update={"clamp": Clamp.X0})})
-    return result
 
 
 def stored(recipe: Recipe, folder: Path) -> Recipe | None:

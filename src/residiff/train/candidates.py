@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from residiff.data.pairs import Pair, PairedFolder, Pairs, SyntheticPairs
+from residiff.data.pair import Pair, Pairs
+from residiff.data.pairs import PairedFolder, SyntheticPairs
 from residiff.data.settings import Pairing
 from residiff.errors import ConfigError
 from residiff.prediction import X0, AnyPrediction, Residual, ResidualNoise, ResNoise
 from residiff.recipe import Recipe
 from residiff.schedule import RDDM, AnySchedule, Resfusion
-from residiff.train.auto import NOISE, changed, decided
+from residiff.train.objective import NOISE, Candidate, changed, decided
 
 HELD_OUT = 32
 FEWEST_PAIRS = 5
@@ -29,15 +30,7 @@ class Split(NamedTuple):
     held_out: tuple[Pair, ...]
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A recipe to compare; `name` says what is its own, "rddm-0.01-residual" say."""
-
-    name: str
-    recipe: Recipe
-
-
-def candidates(recipe: Recipe) -> tuple[Candidate, ...]:
+def candidates_for(recipe: Recipe) -> tuple[Candidate, ...]:
     """The recipe itself, and each objective on RDDM with noise of three variances and on Resfusion with T = 12.
 
     Objectives that the recipe's network cannot have (two heads where it has one) are left out.

@@ -21,19 +21,28 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from residiff import files
-from residiff.checkpoint import ModelFile, TrainingState, check_keys, load_state, save_model, save_state
-from residiff.data.pairs import Pair, PairedFolder, Pairs, Stretch, SyntheticPairs
+from residiff.checkpoint import (
+    MODEL,
+    STATE,
+    ModelFile,
+    TrainingState,
+    check_keys,
+    load_state,
+    save_model,
+    save_state,
+)
+from residiff.data.pair import Pair, Pairs
+from residiff.data.pairs import PairedFolder, Stretch, SyntheticPairs
 from residiff.denoiser import LOSSES, Denoiser
 from residiff.errors import CheckpointError, ConfigError, DivergedError, ModelFileError
 from residiff.inference import shown
-from residiff.recipe import Recipe, Training
+from residiff.recipe import Recipe
 from residiff.seeds import generator
 from residiff.train.optimisers import Optimisers
+from residiff.train.rules import average_decay, draw_times, learning_rate
 
 logger = logging.getLogger(__name__)
 
-STATE = "state.safetensors"
-MODEL = "model.safetensors"
 METRICS = "metrics.csv"
 
 
@@ -45,40 +54,6 @@ class Progress:
     loss: float
     learning_rate: float
     seconds: float
-
-
-def learning_rate(settings: Training, step: int) -> float:
-    """Linear warm-up, then a half cosine from `learning_rate` down to `final_learning_rate`, or no change."""
-    if step < settings.warm_up:
-        return settings.learning_rate * (step + 1) / settings.warm_up
-    if settings.decay == "constant":
-        return settings.learning_rate
-    span = max(1, settings.iterations - settings.warm_up)
-    share = (1 + math.cos(math.pi * (step - settings.warm_up) / span)) / 2
-    return settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * share
-
-
-def average_decay(settings: Training, step: int) -> float:
-    """The decay of the running average after update number `step`, 1-based; 1 where it is left as it is.
-
-    RDDM's rule is that of ema_pytorch 0.0.10: every tenth update, the weights themselves for the first 100.
-    """
-    done = step - 1
-    if done % settings.ema_every:
-        return 1.0
-    if settings.ema_rise == "constant":
-        return settings.ema
-    if settings.ema_rise == "rddm":
-        return min(settings.ema, 1 - math.pow(max(1, done - 100), -2 / 3))
-    return min(settings.ema, (1 + step) / (10 + step))
-
-
-def draw_times(settings: Training, length: int, source: torch.Generator) -> Tensor:
-    """Times of an update (batch * accumulate,): T - 1 with probability `start_share`, otherwise evenly from 0 up."""
-    count = settings.batch * settings.accumulate
-    times = torch.randint(length, (count,), generator=source)
-    at_start = torch.rand(count, generator=source) < settings.start_share
-    return torch.where(at_start, length - 1, times)
 
 
 class Run:

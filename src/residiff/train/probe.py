@@ -24,16 +24,14 @@ from torch import Tensor
 
 from residiff import files
 from residiff.checkpoint import ModelFile
-from residiff.data.pairs import Pair
+from residiff.data.pair import Pair
 from residiff.denoiser import Denoiser, from_model
 from residiff.errors import ConfigError, DivergedError, check_range
 from residiff.inference import Shown, sampled, shown
 from residiff.metrics import psnr
 from residiff.recipe import Recipe
 from residiff.sample import seeded_noise
-from residiff.train.candidates import Candidate, Split, candidates
-from residiff.train.engine import STATE, Run, open_run
-from residiff.train.standings import Standing, Trial, Verdict
+from residiff.train import STATE, Candidate, Run, Split, Standing, Trial, Verdict, candidates_for, open_run
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +126,7 @@ def probe(
     """
     check_range("budget", budget, 1, 10_000_000)
     check_range("training.iterations", recipe.training.iterations, MIN_STEPS, 100_000_000)
-    contest = _Contest(candidates(recipe), data, folder, device, workers)
+    contest = _Contest(candidates_for(recipe), data, folder, device, workers)
     with files.lock(folder):
         if (folder / TABLE).exists() or (folder / STATE).exists():
             raise ConfigError(f"{folder} holds a probe or a run already; take another folder")

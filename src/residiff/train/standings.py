@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from residiff.train.candidates import Candidate
+from residiff.train.objective import Candidate
 
 COLUMNS = ("candidate", "steps", "psnr", "gain", "behind", "error", "seconds", "diverged")
 

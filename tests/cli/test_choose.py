@@ -68,10 +68,10 @@ def few(monkeypatch):
     """A probe of three candidates of a few steps each."""
     from residiff.train import candidates, probe
 
-    every = candidates.candidates
+    every = candidates.candidates_for
     monkeypatch.setattr(candidates, "HELD_OUT", 6)
     wanted = ("rddm-0.01-residual", "rddm-0.1-x0", "resfusion-5-x0")
-    monkeypatch.setattr(probe, "candidates", lambda given: [one for one in every(given) if one.name in wanted])
+    monkeypatch.setattr(probe, "candidates_for", lambda given: [one for one in every(given) if one.name in wanted])
     monkeypatch.setattr(probe, "affordable", lambda *given: 4)
     monkeypatch.setattr(probe, "MIN_STEPS", 4)
     return wanted

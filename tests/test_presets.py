@@ -114,7 +114,7 @@ def test_rddm_presets_share_what_its_code_shares(name):
     assert learning_rate(training, 0) == learning_rate(training, training.iterations - 1) == training.learning_rate
     # ema_pytorch: the weights themselves after updates 1, 11, ..., 101, then slower and slower to 0.995
     decays = [average_decay(training, update) for update in (1, 2, 101, 111, 112, 100_001)]
-    assert decays == [0, 1, 0, pytest.approx(1 - 10 ** (-2 / 3)), 1, 0.995]
+    assert decays == [0, 1, 0, pytest.approx(1 - 11 ** (-2 / 3)), 1, 0.995]
     assert recipe.sampling.eta == 0 and recipe.clamp is Clamp.RESIDUAL
     assert isinstance(recipe.network.backbone, UNetSettings) and not recipe.network.backbone.shared
 

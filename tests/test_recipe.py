@@ -176,7 +176,7 @@ recipes = st.fixed_dictionaries(
         "data": st.sampled_from(sorted(DEGRADATIONS)).map(lambda name: {"crop": 16, "degrade": {"name": name}}),
         "training": st.fixed_dictionaries({"learning_rate": st.floats(1e-300, 1), "seed": st.integers(0, 2**63 - 1)}),
     }
-)
+).filter(lambda tables: tables["schedule"]["kind"] != "ddpm" or tables["network"].get("time_input") != "coefficient")
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
@@ -203,12 +203,14 @@ def test_a_readjusted_schedule_has_the_length_of_the_trained_one():
     with pytest.raises(ConfigError, match="readjusted has 50 levels, the trained schedule 100; make them equal"):
         parse(tomli_w.dumps(changed(("sampling", "readjusted"), other | {"length": 50})))
     together = changed(("sampling", "readjusted"), other)
-    together["sampling"]["order"] = "noise-first"
+    together["sampling"]["order"] = "published-residual-first"
     with pytest.raises(ConfigError, match="do not go together"):
         parse(tomli_w.dumps(together))
 
 
-@pytest.mark.parametrize("setting", ["order='residual-first'", "eta=0.5", "readjusted={kind='rddm', length=100}"])
+@pytest.mark.parametrize(
+    "setting", ["order='published-residual-first'", "eta=0.5", "readjusted={kind='rddm', length=100}"]
+)
 def test_the_multistep_solver_walks_the_trained_levels_without_noise(setting):
     plain = override(parse(tomli_w.dumps(FULL)), ["sampling={steps=5, sampler='multistep'}"])
     with pytest.raises(ConfigError, match="multistep is deterministic"):
@@ -234,6 +236,43 @@ def test_diffusers_grids_are_for_schedules_that_start_from_noise(grid):
         parse(tomli_w.dumps(changed(("sampling", "grid"), grid) | {"schedule": {"kind": kind}}))
     with pytest.raises(ConfigError, match="which only DDPM's schedules may"):
         parse(tomli_w.dumps(changed(("sampling", "grid"), grid)))
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings"),
+    [
+        ("rddm-istd", ["prediction.kind=noise", "prediction.guard=1e-6"]),
+        ("tiny", ["schedule.kind=resfusion", "schedule.length=12"]),
+        ("denoise", ["schedule.kind=i2sb"]),
+        ("denoise", ["network.backbone.kind=dit", "network.backbone.patch=4", "data.crop=64"]),
+        ("rddm-lol", ["schedule.kind=resfusion", "schedule.length=12"]),
+    ],
+)
+def test_another_kind_begins_with_its_own_defaults(preset, settings):
+    table, value = settings[0].split("=")
+    found = override(read(preset), settings)
+    for part in table.split("."):
+        found = getattr(found, part)
+    assert found == value
+    same = override(read("rddm-lol"), ["schedule.kind=rddm"])
+    assert same == read("rddm-lol"), "the kind that it has already keeps its settings"
+
+
+def test_what_is_not_published_of_a_setting_that_is_gone_is_forgotten():
+    assert "schedule.total_noise" in read("rddm-lol").origin.unknown
+    other = override(read("rddm-lol"), ["schedule.kind=resfusion", "schedule.length=12"])
+    assert set(other.origin.unknown) == set(read("rddm-lol").origin.unknown) - {"schedule.total_noise"}
+
+
+def test_an_order_needs_a_network_that_is_told_both_times():
+    with pytest.raises(ConfigError, match="told one time only; take simultaneous"):
+        override(read("tiny"), ["sampling.order=noise-first"])
+    override(read("tiny"), ["sampling.order=published-residual-first"])
+
+
+def test_coefficients_tell_nothing_where_no_residual_is_added():
+    with pytest.raises(ConfigError, match="tells nothing where no residual"):
+        override(read("generate-ddpm"), ["network.time_input=coefficient"])
 
 
 def test_an_unknown_cell_must_be_a_setting():

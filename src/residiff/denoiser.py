@@ -148,7 +148,10 @@ class Denoiser(nn.Module):
     def _times(self, level: Level, x_t: Tensor) -> tuple[Tensor, ...]:
         residual, noise = self.time_input(level, len(self.schedule))
         if self.prediction.heads == 1 and isinstance(level.t, int) and level.t != level.t_noise:
-            raise ConfigError("this network is told one time only: it cannot remove residual and noise one by one")
+            raise ConfigError(
+                "this network is told one time only: it cannot remove residual and noise one by one; take the order "
+                "simultaneous, or a model of two heads"
+            )
         pair = (residual, noise)[: self.prediction.heads]
         flat = (torch.as_tensor(t, device=x_t.device, dtype=torch.float32).reshape(-1) for t in pair)
         return tuple(t.expand(len(x_t)) for t in flat)

@@ -62,7 +62,9 @@ def sampled(
     if settings.sampler == "multistep" and order is None:
         yield from multistep(estimate, x, x_in, walked.levels(count, GRIDS[settings.grid]), condition)
     else:
-        moves, by = _moves(recipe, count, order or settings.order), STEPS.get(settings.sampler, step)
+        # Readjustment is published with the general step
+        by = step if settings.readjusted is not None else STEPS.get(settings.sampler, step)
+        moves = _moves(recipe, count, order or settings.order)
         yield from walk(estimate, x, x_in, moves, condition, eta=settings.eta, noise=noise, by=by)
 
 
@@ -73,4 +75,6 @@ def _moves(recipe: Recipe, steps: int, order: str) -> tuple[Move, ...]:
     levels = recipe.schedule.levels(steps, GRIDS[settings.grid])
     if settings.readjusted is None:
         return ORDERS[order](levels)
+    if order != "simultaneous":
+        raise ConfigError(f"a readjusted schedule is walked in one order; take simultaneous, not {order}")
     return readjusted(levels, settings.readjusted.levels(steps, GRIDS[settings.grid]))

@@ -12,7 +12,7 @@ import tomllib
 from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
 import torch
@@ -178,14 +178,19 @@ class Recipe(_Settings):
     def _check_origin(self) -> None:
         """Each setting that is said to be unknown is one of the recipe's."""
         for key in () if self.origin is None else self.origin.unknown:
-            value: object = self.model_dump(mode="json")
-            for part in key.split("."):
-                if not isinstance(value, dict) or part not in value:
-                    raise ConfigError(f"origin.unknown names {key!r}, which is no setting of this recipe")
-                value = value[part]
+            if not _holds(self.model_dump(mode="json"), key):
+                raise ConfigError(f"origin.unknown names {key!r}, which is no setting of this recipe")
 
     def _check_sampling(self) -> None:
         sampling = self.sampling
+        if sampling.order not in ("simultaneous", "published-residual-first") and self.prediction.heads == 1:
+            raise ConfigError(
+                f"sampling.order {sampling.order} removes residual and noise one by one, but this network is told one "
+                "time only; take simultaneous, or train with a prediction of two heads"
+            )
+        alone = self.network.time_input == "coefficient" and self.prediction.heads == 1
+        if alone and not self.schedule.table[:, 1].any():
+            raise ConfigError("network.time_input coefficient tells nothing where no residual is added; take index")
         if sampling.sampler == "multistep" and (
             sampling.eta or sampling.order != "simultaneous" or sampling.readjusted
         ):
@@ -224,6 +229,8 @@ class Recipe(_Settings):
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
 
+# Each value has settings of its own beside it
+KINDS = ("schedule.kind", "prediction.kind", "network.backbone.kind", "sampling.readjusted.kind")
 PUBLISHED_CLAMPS = {"rddm": Clamp.RESIDUAL, "converted-ddpm": Clamp.RESIDUAL, "resfusion": Clamp.X0}
 
 
@@ -294,6 +301,8 @@ def names() -> list[str]:
 def override(recipe: Recipe, settings: list[str]) -> Recipe:
     """`recipe` with settings such as "training.batch=4" in place of its own; values are read as TOML.
 
+    A new `kind` of schedule, prediction or backbone begins with that kind's own defaults.
+
     Raises
     ------
     ConfigError
@@ -304,14 +313,36 @@ def override(recipe: Recipe, settings: list[str]) -> Recipe:
         key, equals, value = setting.partition("=")
         if not equals:
             raise ConfigError(f"{setting!r} is not KEY=VALUE, training.batch=4 say")
-        *parents, last = key.split(".")
-        table = data
-        for parent in parents:
-            table = table.setdefault(parent, {})
-            if not isinstance(table, dict):
-                raise ConfigError(f"{key}: {parent} is a value, not a table")
-        table[last] = _value(value)
-    return parse(tomli_w.dumps(data), f"{recipe.name} with {', '.join(settings) or 'no changes'}")
+        _set(data, key, _value(value))
+    return parse(tomli_w.dumps(still_unknown(data)), f"{recipe.name} with {', '.join(settings) or 'no changes'}")
+
+
+def _set(data: dict[str, Any], key: str, value: object) -> None:
+    *parents, last = key.split(".")
+    table = data
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{key}: {parent} is a value, not a table")
+    if key in KINDS and table.get("kind") != value:
+        table.clear()
+    table[last] = value
+
+
+def still_unknown(data: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's tables without those of `origin.unknown` that name a setting which is there no more."""
+    origin = data.get("origin")
+    if not isinstance(origin, dict) or not isinstance(origin.get("unknown"), list | tuple):
+        return data
+    return data | {"origin": origin | {"unknown": [key for key in origin["unknown"] if _holds(data, str(key))]}}
+
+
+def _holds(data: object, key: str) -> bool:
+    for part in key.split("."):
+        if not isinstance(data, dict) or part not in data:
+            return False
+        data = data[part]
+    return True
 
 
 def _value(text: str) -> object:

@@ -95,7 +95,6 @@ MORE_LOOPS = [
     (CIFAR, {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}, 10),
     (CIFAR, {"beta_schedule": "squaredcos_cap_v2", "clip_sample": False, "num_train_timesteps": 400}, 10),
     (CIFAR, {"steps_offset": 1}, 10),
-    (CIFAR, {"timestep_spacing": "trailing"}, 10),
     (CIFAR, {"prediction_type": "sample", "clip_sample": False}, 5),
     (CELEBA, {}, 4),
 ]

@@ -40,6 +40,33 @@ def test_each_command_names_the_other_for_a_model_of_its_kind(cli, files, tiny_f
     assert not (tmp_path / "out").exists() and not (tmp_path / "b.png").exists()
 
 
+def test_a_model_that_generates_restores_nothing(cli, files, picture_file, tmp_path):
+    done = cli("restore", picture_file("a.png"), "-m", files["generate"], "-o", tmp_path / "b.png")
+    assert done.code == 2 and "use `residiff generate`" in done.err
+
+
+def test_what_a_model_predicts_cannot_be_changed(cli, tiny_file, picture_file, tmp_path):
+    arguments = ("restore", picture_file("a.png"), "-m", tiny_file, "-o", tmp_path / "b.png")
+    done = cli(*arguments, "--set", "prediction.kind=x0")
+    assert done.code == 2 and "was trained to predict 'residual', not 'x0'" in done.err
+
+
+def test_a_readjusted_schedule_is_walked_in_one_order(cli, files, picture_file, tmp_path):
+    readjusted = "sampling.readjusted={kind='rddm', residual={shape='power', exponent=2.0}}"
+    arguments = ("plot", "trajectory", picture_file("a.png"), "-m", files["paths"], "-o", tmp_path / "t.png")
+    assert cli(*arguments, "--set", readjusted, "--steps", 3).code == 0
+    done = cli(*arguments, "--set", readjusted, "--order", "noise-first")
+    assert done.code == 2 and "walked in one order" in done.err
+
+
+def test_a_grid_of_translations(cli, files, picture_file, tmp_path):
+    picture_file("in/a.png", (18, 20, 3))
+    arguments = ("translate", tmp_path / "in", "-m", files["translate"], "-o", tmp_path / "out")
+    assert cli(*arguments, "--grid", tmp_path / "grid.png").code == 0
+    assert images.read(tmp_path / "grid.png").pixels.shape[2] > 40
+    assert cli(*arguments, "--suffix", "../x").code == 2
+
+
 def test_translate(cli, files, picture_file, tmp_path):
     picture_file("in/a.png", (18, 20, 3))
     done = cli("translate", tmp_path / "in", "-m", files["translate"], "-o", tmp_path / "out", "--suffix", "_t")

@@ -86,12 +86,12 @@ def test_an_optimiser_for_each_network_needs_two_networks(settings):
 
 
 def test_the_published_average():
-    """RDDM's: at updates 1, 11, ...; a copy up to the 101st; then 1 - (1 + k)^(-2/3), k = step - 101, up to 0.995."""
+    """RDDM's: at updates 1, 11, ...; a copy up to the 101st; then 1 - (1 + k)^(-2/3), k = updates - 101, to 0.995."""
     settings = Training(ema=0.995, ema_every=10, ema_rise="rddm")
     decays = {step: average_decay(settings, step + 1) for step in range(4000)}
     assert all(decay == 1 for step, decay in decays.items() if step % 10)
     assert all(decays[step] == 0 for step in range(0, 101, 10))
-    assert decays[110] == pytest.approx(1 - 10 ** (-2 / 3))
+    assert decays[110] == pytest.approx(1 - 11 ** (-2 / 3))
     assert decays[3990] == 0.995
     assert {average_decay(Training(ema=0.9999, ema_rise="constant"), step) for step in range(1, 9)} == {0.9999}
 

@@ -101,7 +101,7 @@ def test_a_network_of_one_head_is_not_asked_for_two():
     [
         (["task=generate"], "'generate' have none; .*--auto-objective"),
         (["data.pairing=unpaired"], "--auto-objective"),
-        (["sampling.order=residual-only"], "leave sampling.order"),
+        (["sampling.order=published-residual-first"], "leave sampling.order"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(settings, cause):

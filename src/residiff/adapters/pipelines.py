@@ -196,7 +196,7 @@ def _schedule(config: Table) -> Table:
         "beta_start": config["beta_start"],
         "beta_end": config["beta_end"],
     }
-    grid = "published" if config["timestep_spacing"] == "trailing" else LEADING[config["steps_offset"]]
+    grid = LEADING[config["steps_offset"]]
     return {
         "schedule": {"kind": "converted-ddpm", "base": base},
         "prediction": {"kind": PREDICTIONS[config["prediction_type"]]},
@@ -313,7 +313,7 @@ SCHEDULER_ALLOWED: dict[str, tuple[Any, ...]] = {
     "prediction_type": tuple(PREDICTIONS),
     "thresholding": (False,),
     "clip_sample_range": (1.0,),
-    "timestep_spacing": ("leading", "trailing"),
+    "timestep_spacing": ("leading",),
     "steps_offset": tuple(LEADING),
     "set_alpha_to_one": (True,),
     "rescale_betas_zero_snr": (False,),

@@ -27,6 +27,7 @@ Mask = Annotated[Path | None, typer.Option(help="Where to work, white: a picture
 Truth = Annotated[Path | None, typer.Option(help="The clean picture, to compare with.")]
 Steps = Annotated[int | None, typer.Option(help="Sampling steps; the model's own number by default.")]
 Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 
 app = typer.Typer(
@@ -45,12 +46,13 @@ def _group() -> None:
 def schedule(
     output: Output,
     recipe: Annotated[str, typer.Option("--recipe", "-r", help="A preset's name, or a .toml file.")] = "denoise",
+    set_: Set = None,
 ) -> None:
     """Plot a recipe's coefficients over time, and where x_0 vanishes."""
     from residiff import plots
     from residiff import recipe as recipes
 
-    _say(plots.plot_schedule(recipes.read(recipe).schedule, output))
+    _say(plots.plot_schedule(recipes.override(recipes.read(recipe), set_ or []).schedule, output))
 
 
 @app.command("trajectory", epilog="Example: residiff plot trajectory noisy.png -m denoise --steps 5 -o trajectory.png")
@@ -63,12 +65,13 @@ def trajectory(
     seed: Seed = 0,
     order: Annotated[str | None, typer.Option(metavar="NAME", help=f"{NAMES}; the model's own by default.")] = None,
     truth: Truth = None,
+    set_: Set = None,
     device: Device = "auto",
 ) -> None:
     """Show x_t on its way, and the estimates of x_0, of the residual and of the noise at each step."""
     from residiff import plots
 
-    sampler = _Sampler.loaded(model, device, mask, steps, seed)
+    sampler = _Sampler.loaded(model, device, set_, mask, steps, seed)
     _say(plots.plot_trajectory(sampler.run(source, order), output, _pixels(truth)))
 
 
@@ -84,6 +87,7 @@ def paths(
         list[str] | None, typer.Option(metavar="NAME", help=f"{NAMES}; may be repeated; all by default.")
     ] = None,
     truth: Truth = None,
+    set_: Set = None,
     device: Device = "auto",
 ) -> None:
     """Show the orders of removing residual and noise side by side.
@@ -93,7 +97,7 @@ def paths(
     from residiff import plots
     from residiff.sample import ORDERS
 
-    sampler = _Sampler.loaded(model, device, mask, steps, seed)
+    sampler = _Sampler.loaded(model, device, set_, mask, steps, seed)
     runs = {name: sampler.run(source, name) for name in order or ORDERS}
     _say(plots.plot_paths(runs, output, _pixels(truth)))
 
@@ -110,6 +114,7 @@ def spectra(
         list[str] | None,
         typer.Option(metavar="NAME", help=f"{NAMES}; may be repeated; residual-only and noise-only by default."),
     ] = None,
+    set_: Set = None,
     device: Device = "auto",
 ) -> None:
     """Show which spatial frequencies each step removes, and print the share of power below 0.1 cycles/pixel.
@@ -119,7 +124,7 @@ def spectra(
     from residiff import plots
     from residiff.metrics.spectra import LOW
 
-    sampler, files = _Sampler.loaded(model, device, mask, steps, seed), list(_pictures(sources))
+    sampler, files = _Sampler.loaded(model, device, set_, mask, steps, seed), list(_pictures(sources))
     runs = {name: sampler.runs(files, name) for name in order or ("residual-only", "noise-only")}
     found = plots.plot_spectra(runs, output)
     show_table(found.table, f"share of power below {LOW:g} cycles/pixel; of white noise {math.pi * LOW**2:.1%}")
@@ -135,11 +140,13 @@ class _Sampler(NamedTuple):
     seed: int
 
     @classmethod
-    def loaded(cls, model: str, device: str, mask: Path | None, steps: int | None, seed: int) -> _Sampler:
+    def loaded(
+        cls, model: str, device: str, settings: list[str] | None, mask: Path | None, steps: int | None, seed: int
+    ) -> _Sampler:
         from residiff.data.images import read
         from residiff.restore import load
 
-        return cls(load(model, device), None if mask is None else read(mask), steps, seed)
+        return cls(load(model, device, settings or []), None if mask is None else read(mask), steps, seed)
 
     def run(self, source: Path, order: str | None) -> Run:
         from residiff.data.images import read

@@ -44,9 +44,17 @@ def restore(
     options = Options.checked(steps, seed, strength, format, quality, bit_depth, suffix, max_pixels, save_steps)
     if "-" in (*sources, output):
         source = _piped(sources, output, save_steps)
-        return _pipe(source, output, mask, load(model, device, set_ or []), options)
+        return _pipe(source, output, mask, _restoring(load(model, device, set_ or [])), options)
     jobs = plan([Path(source) for source in sources], Path(output), options, mask, recursive=recursive)
-    run_jobs(jobs, load(model, device, set_ or []), options, Path(output), resume)
+    run_jobs(jobs, _restoring(load(model, device, set_ or [])), options, Path(output), resume)
+
+
+def _restoring(restorer: Restorer) -> Restorer:
+    from residiff.errors import ConfigError
+
+    if restorer.recipe.task == "generate":
+        raise ConfigError(f"model {restorer.descriptor.name!r} makes pictures from noise; use `residiff generate`")
+    return restorer
 
 
 def run_jobs(jobs: list[Job], restorer: Restorer, options: Options, output: Path, resume: bool) -> None:

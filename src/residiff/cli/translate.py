@@ -22,15 +22,23 @@ def translate(
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Sub-folders too, kept in shape.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Leave out what is already written.")] = False,
     suffix: Annotated[str, typer.Option(help="Put after the name: cat_translated.png.")] = "",
+    grid: Annotated[Path | None, typer.Option(help="Also a .png or .svg of the first 16 beside their sources.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
     save_steps: Annotated[bool, typer.Option("--save-steps", help="Write x_t and x_0 of every step too.")] = False,
 ) -> None:
     """Translate pictures into another domain; the network is not shown them, they are where sampling starts."""
+    from residiff.data.images import MAX_PIXELS
     from residiff.errors import ConfigError
+    from residiff.plots import plot_before_and_after
     from residiff.restore import Options, load, plan
 
-    options = Options(steps=steps, seed=seed, suffix=suffix, save_steps=save_steps)
+    options = Options.checked(steps, seed, 1.0, None, 95, None, suffix, MAX_PIXELS, save_steps)
     restorer = load(model, device, set_ or [])
     if restorer.recipe.task != "translate":
         raise ConfigError(f"model {restorer.descriptor.name!r} is for {restorer.recipe.task!r}; use `residiff restore`")
-    run_jobs(plan(sources, output, options, recursive=recursive), restorer, options, output, resume)
+    jobs = plan(sources, output, options, recursive=recursive)
+    try:
+        run_jobs(jobs, restorer, options, output, resume)
+    finally:
+        if grid is not None:
+            plot_before_and_after([(job.source, job.target) for job in jobs], grid)

@@ -1,6 +1,6 @@
 """Plots and picture grids."""
 
-from residiff.plots.grid import grid
+from residiff.plots.grid import grid, plot_before_and_after
 from residiff.plots.moments import Numbers, Run
 from residiff.plots.paths import plot_paths
 from residiff.plots.schedule import plot_schedule, vanishing_time
@@ -12,6 +12,7 @@ __all__ = [
     "Run",
     "Spectra",
     "grid",
+    "plot_before_and_after",
     "plot_paths",
     "plot_schedule",
     "plot_spectra",

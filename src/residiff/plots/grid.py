@@ -12,12 +12,14 @@ from typing import NamedTuple
 from PIL import Image
 from torch import Tensor
 
-from residiff.data.images import to_pil
+from residiff.data.images import read, to_pil
 from residiff.data.picture import Picture
 from residiff.errors import ConfigError
 from residiff.files import write_bytes
 from residiff.plots.sheet import Placed, Sheet, Words, png, svg, text_width
 from residiff.plots.style import check_suffix, is_svg
+
+MAX_PAIRS = 16
 
 _GREY = "#4d4d4d"
 
@@ -156,3 +158,12 @@ def _font_size(pictures: list[list[Image.Image | None]]) -> int:
     """Pixels: a seventeenth of the median picture's width, so that the text can be read beside it at any scale."""
     width = median(picture.width for row in pictures for picture in row if picture is not None)
     return round(min(max(width / 17, 11), 60))
+
+
+def plot_before_and_after(pairs: Sequence[tuple[Path, Path]], path: Path) -> None:
+    """Write a picture of the first 16 pairs of files (before, after), those that are both there, side by side."""
+    there = [pair for pair in pairs if all(file.is_file() for file in pair)][:MAX_PAIRS]
+    if not there:
+        raise ConfigError(f"nothing to show in {path}: no picture has a result")
+    rows = [[read(file).pixels.expand(3, -1, -1) for file in pair] for pair in there]
+    grid(rows, ["before", "after"], [["", ""] for _ in rows], path, [pair[0].stem for pair in there])

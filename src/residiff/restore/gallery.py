@@ -78,9 +78,10 @@ class Gallery:
 
 def write_moments(folder: Path, moments: tuple[tuple[Tensor, Tensor], ...]) -> None:
     """Write x_t and the estimate of x_0, (3, H, W) in [0, 1], of each step as `00-x.png` and `00-x0.png`."""
+    digits = max(2, len(str(len(moments) - 1)))
     for number, pair in enumerate(moments):
         for name, picture in zip(("x", "x0"), pair, strict=True):
-            images.write(folder / f"{number:02d}-{name}.png", Picture(picture))
+            images.write(folder / f"{number:0{digits}d}-{name}.png", Picture(picture))
 
 
 def tiled(pictures: list[Tensor]) -> Tensor:

@@ -23,7 +23,7 @@ from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import MASK_FORMS, from_model, to_model
 from residiff.errors import ConfigError, ModelFileError, ResourceError, check_range
 from residiff.inference import sampled
-from residiff.recipe import override
+from residiff.recipe import Recipe, override
 from residiff.restore.planes import fill_hidden, pad_to_multiple
 from residiff.sample import NoiseSource, State, seeded_noise
 
@@ -258,8 +258,16 @@ def load(source: str | Path, device: str = "auto", settings: Sequence[str] = ())
     """
     model = load_model(models.find(source))
     if settings:
-        model = replace(model, recipe=override(model.recipe, list(settings)))
+        model = replace(model, recipe=_resettled(model.recipe, list(settings)))
     return Restorer(model, device)
+
+
+def _resettled(recipe: Recipe, settings: list[str]) -> Recipe:
+    changed = override(recipe, settings)
+    if changed.prediction.kind != recipe.prediction.kind:
+        trained = recipe.prediction.kind
+        raise ConfigError(f"the model was trained to predict {trained!r}, not {changed.prediction.kind!r}; leave it so")
+    return changed
 
 
 def descriptors() -> list[Descriptor]:

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
 from residiff.data.pair import Pair, Pairs
 from residiff.data.pairs import PairedFolder, SyntheticPairs
 from residiff.data.settings import Pairing
@@ -68,7 +66,7 @@ def _candidate(recipe: Recipe, schedule: AnySchedule, prediction: AnyPrediction)
     sampling = recipe.sampling.model_copy(update={"steps": steps})
     try:
         chosen = decided(changed(recipe, {"schedule": schedule, "sampling": sampling}), prediction)
-    except ValidationError:
+    except ConfigError:
         return None
     return Candidate(_name(chosen), chosen)
 

@@ -32,7 +32,7 @@ def average_decay(settings: Training, step: int) -> float:
     if settings.ema_rise == "constant":
         return settings.ema
     if settings.ema_rise == "rddm":
-        return min(settings.ema, 1 - math.pow(max(1, done - 100), -2 / 3))
+        return min(settings.ema, 1 - math.pow(max(1, done - 99), -2 / 3))
     return min(settings.ema, (1 + step) / (10 + step))
 
 

@@ -229,6 +229,7 @@ class Recipe(_Settings):
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
 
+MISSING = object()
 # Each value has settings of its own beside it
 KINDS = ("schedule.kind", "prediction.kind", "network.backbone.kind", "sampling.readjusted.kind")
 PUBLISHED_CLAMPS = {"rddm": Clamp.RESIDUAL, "converted-ddpm": Clamp.RESIDUAL, "resfusion": Clamp.X0}
@@ -338,11 +339,16 @@ def still_unknown(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _holds(data: object, key: str) -> bool:
+    return setting(data, key, MISSING) is not MISSING
+
+
+def setting(data: object, key: str, default: object = None) -> object:
+    """The value at `key`, "network.clamp" say, of a recipe's tables; `default` where there is none."""
     for part in key.split("."):
         if not isinstance(data, dict) or part not in data:
-            return False
+            return default
         data = data[part]
-    return True
+    return data
 
 
 def _value(text: str) -> object:

@@ -166,7 +166,7 @@ def _fitted(found: Found, recipe: Recipe, source: str) -> dict[str, Tensor]:
 def _card(found: Found, recipe: Recipe, path: Path, options: ImportOptions) -> Table:
     data = recipe.model_dump(mode="json", exclude_none=True)
     doubts = (key for key in found.doubts if not options.gives(key))
-    assumed = {key: value for key in doubts if (value := _at(data, key)) is not None}
+    assumed = {key: value for key in doubts if (value := recipes.setting(data, key)) is not None}
     return {
         "imported_from": found.origin,
         "source": path.name,
@@ -175,15 +175,6 @@ def _card(found: Found, recipe: Recipe, path: Path, options: ImportOptions) -> T
         "assumed": assumed,
         **found.card,
     }
-
-
-def _at(data: object, key: str) -> object:
-    """The value of a recipe's setting, "network.clamp" say; None where there is none."""
-    for part in key.split("."):
-        if not isinstance(data, dict) or part not in data:
-            return None
-        data = data[part]
-    return data
 
 
 def _slug(name: str) -> str:

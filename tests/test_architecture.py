@@ -42,8 +42,8 @@ FORBIDDEN_CALLS = {
 # The one reader of pickles: a process of its own, under limits; tests/adapters holds it to `weights_only=True`
 EXEMPT = {"adapters.unpickle": ["torch.load", "weights_only"]}
 PUBLIC = {
-    "schedule": """AnySchedule BETAS Coefficient ColdDiffusion ConvertedDDPM DDPM DiffUIR GRIDS Grid I2SB IRSDE InDI
-        Increments Level RDDM ResShift ResidualFlow Resfusion SHAPES Schedule even_grid injected_variance leading_grid
+    "schedule": """AnySchedule BBDM BETAS Coefficient ColdDiffusion ConvertedDDPM DDPM DiffUIR GRIDS Grid I2SB IRSDE
+        InDI Increments Level RDDM ResShift ResidualFlow Resfusion SHAPES Schedule even_grid injected_variance leading_grid
         mixed offset_leading_grid published_grid quadratic_grid""",
     "prediction": """AnyPrediction Clamp Estimate Estimator Noise Outputs Prediction ResNoise Residual ResidualAddNoise
         ResidualNoise Velocity X0 X0AddNoise X0Noise""",

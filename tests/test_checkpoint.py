@@ -36,6 +36,7 @@ SCHEDULES = (
     'kind = "indi"\nlength = 20',
     'kind = "cold-diffusion"\nlength = 20',
     'kind = "residual-flow"\nlength = 20',
+    'kind = "bbdm"\nlength = 20',
     'kind = "diffuir"\nrddm = { length = 20 }',
 )
 PREDICTIONS = tuple(member.kind for member in AnyPrediction.__args__)

@@ -13,6 +13,7 @@ from residiff.errors import ConfigError
 from residiff.prediction import X0, Estimate, Velocity
 from residiff.sample import step
 from residiff.schedule import (
+    BBDM,
     I2SB,
     IRSDE,
     RDDM,
@@ -76,6 +77,19 @@ def cold(t: Level, s: Level, x_t: Tensor, x0: Tensor, x_in: Tensor) -> tuple[Ten
     return x_t - degraded(t) + degraded(s), 0.0
 
 
+def bbdm(t: Level, s: Level, x_t: Tensor, x0: Tensor, x_in: Tensor) -> tuple[Tensor, float]:
+    """Eq. 11 to 13: c_x x_t + c_y y - c_e (x_t - x_0); from y itself, where the variance is zero, the marginal."""
+    near, far = s.residual, t.residual
+    at_s, at_t = (2 * m * (1 - m) for m in (near, far))
+    if at_t == 0:
+        return (1 - near) * x0 + near * x_in, at_s
+    between = at_t - at_s * ((1 - far) / (1 - near)) ** 2
+    c_x = at_s / at_t * (1 - far) / (1 - near) + between / at_t * (1 - near)
+    c_y = near - far * (1 - far) / (1 - near) * at_s / at_t
+    c_e = (1 - near) * between / at_t
+    return c_x * x_t + c_y * x_in - c_e * (x_t - x0), between * at_s / at_t
+
+
 def flow(t: Level, s: Level, x_t: Tensor, x0: Tensor, x_in: Tensor) -> tuple[Tensor, float]:
     """An Euler step along the straight line's velocity, whatever the network's v is."""
     (velocity,) = Velocity().target(t, x0, x_in, (x_t - t.signal * x0 - t.residual * (x_in - x0)) / t.noise)
@@ -88,6 +102,7 @@ MEMBERS: dict[str, tuple[Schedule, float, Published]] = {
     "i2sb": (I2SB(), 1.0, i2sb),
     "indi": (InDI(), 0.0, indi),
     "cold-diffusion": (ColdDiffusion(), 0.0, cold),
+    "bbdm": (BBDM(), 1.0, bbdm),
     "residual-flow": (ResidualFlow(gain=1.5), 0.0, flow),
 }
 

@@ -36,17 +36,29 @@ from residiff.schedule.base import (
     published_grid,
     quadratic_grid,
 )
-from residiff.schedule.bridges import I2SB, IRSDE, ColdDiffusion, DiffUIR, InDI, ResidualFlow, ResShift
+from residiff.schedule.bridges import BBDM, I2SB, IRSDE, ColdDiffusion, DiffUIR, InDI, ResidualFlow, ResShift
 from residiff.schedule.ddpm import BETAS, DDPM, ConvertedDDPM
 from residiff.schedule.level import Coefficient, Level, injected_variance, mixed
 from residiff.schedule.rddm import RDDM, SHAPES, Increments
 from residiff.schedule.resfusion import Resfusion
 
 AnySchedule = (
-    RDDM | Resfusion | DDPM | ConvertedDDPM | ResShift | IRSDE | I2SB | InDI | ColdDiffusion | ResidualFlow | DiffUIR
+    RDDM
+    | Resfusion
+    | DDPM
+    | ConvertedDDPM
+    | ResShift
+    | IRSDE
+    | I2SB
+    | InDI
+    | ColdDiffusion
+    | ResidualFlow
+    | BBDM
+    | DiffUIR
 )
 
 __all__ = [
+    "BBDM",
     "BETAS",
     "DDPM",
     "GRIDS",

@@ -8,6 +8,7 @@
 | `InDI`          | 1     | t                  | t e                      | 1                  |
 | `ColdDiffusion` | 1     | t                  | 0                        | 1                  |
 | `ResidualFlow`  | 1 - t | g t                | t                        | 1 - t              |
+| `BBDM`          | 1     | m                  | sqrt(2 s m (1 - m))      | 1 - m              |
 | `DiffUIR`       | 1 - dbar_t | abar_t - dbar_t | bbar_t                | 1                  |
 """
 
@@ -177,6 +178,29 @@ class ResidualFlow(Schedule):
         """See `Schedule.coefficients`."""
         t = _fractions(self.length) / (1 + self.gain)
         return 1 - t, self.gain * t, t, 1 - t
+
+
+@final
+@dataclass(frozen=True)
+class BBDM(Schedule):
+    """The Brownian bridge x_t = (1 - m) x_0 + m x_in + sqrt(2 s m (1 - m)) eps with m = t/T (Li et al., CVPR 2023).
+
+    `scale` is s: the noise has the variance s/2 in the middle and none at either end. The general step at eta = 1 is
+    the paper's posterior.
+    """
+
+    kind: Literal["bbdm"] = "bbdm"
+    length: int = 1000
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_range("length", self.length, 1, self.max_length)
+        check_range("scale", self.scale, 0, 100)
+
+    def coefficients(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See `Schedule.coefficients`."""
+        m = _fractions(self.length)
+        return torch.ones_like(m), m, (2 * self.scale * m * (1 - m)).sqrt(), 1 - m
 
 
 @final

@@ -134,7 +134,12 @@ def program():
 
     def start(*arguments):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen([path, *map(str, arguments)], env=_environment(), **pipes)
+        # A suite that a shell runs in the background is told to ignore SIGINT, and so would the program be
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return subprocess.Popen([path, *map(str, arguments)], env=_environment(), **pipes)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     return start
 

@@ -91,6 +91,7 @@ def test_a_signal_whose_exception_a_callback_swallowed_ends_the_run_at_the_next_
                     signal.raise_signal(number)
             yield outcome
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(restore, "restore_all", raised_in_a_callback)
     monkeypatch.setattr(console, "_signals", [])
     done = cli("restore", tmp_path / "in", "-o", tmp_path / "out", "-m", tiny_file)

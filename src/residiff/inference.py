@@ -68,9 +68,14 @@ def sampled(
         yield from walk(estimate, x, x_in, moves, condition, eta=settings.eta, noise=noise, by=by)
 
 
-def _moves(recipe: Recipe, steps: int, order: str) -> tuple[Move, ...]:
-    if order not in ORDERS:
+def check_order(order: str | None) -> None:
+    """Raise `ConfigError` unless `order` is None or a name of `sample.ORDERS`."""
+    if order is not None and order not in ORDERS:
         raise ConfigError(f"no order {order!r}; there are {', '.join(ORDERS)}")
+
+
+def _moves(recipe: Recipe, steps: int, order: str) -> tuple[Move, ...]:
+    check_order(order)
     settings = recipe.sampling
     levels = recipe.schedule.levels(steps, GRIDS[settings.grid])
     if settings.readjusted is None:

@@ -109,6 +109,13 @@ def test_a_gallery_holds_a_file_each_and_a_grid(maker, tmp_path):
     assert steps == [f"{k:02d}-{name}.png" for k in range(3) for name in ("x", "x0")]
 
 
+def test_fewer_steps_leave_nothing_of_more(maker, tmp_path):
+    for steps in (4, 1):
+        gallery = Gallery(tmp_path, 1, moments=True)
+        gallery.add(next(iter(generate(maker, 1, steps=steps, keep_moments=True))))
+    assert len(list((tmp_path / "000.steps").iterdir())) == 2 * 2
+
+
 def test_the_grid_is_as_square_as_can_be_and_keeps_the_order():
     tiles = [torch.full((3, 4, 6), value / 10) for value in range(5)]
     sheet = tiled(tiles)

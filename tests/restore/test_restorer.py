@@ -454,3 +454,9 @@ def test_a_descriptor_says_what_an_application_needs(tiny, tiny_file, masked):
         sha256=held.sha256, card={"data": "none"},
     )  # fmt: skip
     assert masked.descriptor.needs_mask and masked.descriptor.name == "masked"
+
+
+def test_an_order_that_does_not_exist_is_refused_at_once(tiny, draw):
+    picture = from_array(draw((8, 8, 3)))
+    with pytest.raises(ConfigError, match="no order 'sideways'; there are simultaneous, residual-first"):
+        tiny.states(picture, order="sideways")

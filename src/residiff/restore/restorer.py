@@ -22,7 +22,7 @@ from residiff.data.picture import Picture, from_array, to_array
 from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import MASK_FORMS, from_model, to_model
 from residiff.errors import ConfigError, ModelFileError, ResourceError, check_range
-from residiff.inference import sampled
+from residiff.inference import check_order, sampled
 from residiff.recipe import Recipe, override
 from residiff.restore.planes import fill_hidden, pad_to_multiple
 from residiff.sample import NoiseSource, State, seeded_noise
@@ -169,6 +169,7 @@ class Restorer:
         computed when it is asked for; arguments are checked, as by `restore`, at once.
         """
         self.check(steps=steps, seed=seed, masked=mask is not None)
+        check_order(order)
         with memory_errors():
             x_in = self._input(picture)
             noise = seeded_noise(seed, x_in.shape, self.device)

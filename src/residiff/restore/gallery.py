@@ -77,7 +77,7 @@ class Gallery:
 
 
 def write_moments(folder: Path, moments: tuple[tuple[Tensor, Tensor], ...]) -> None:
-    """Write x_t and the estimate of x_0, (3, H, W) in [0, 1], of each step as `00-x.png` and `00-x0.png`, for older ones."""
+    """Write x_t and the estimate of x_0, (3, H, W) in [0, 1], of each step as `00-x.png` and `00-x0.png`."""
     for old in folder.glob("[0-9]*-x*.png") if moments else ():
         old.unlink()
     digits = max(2, len(str(len(moments) - 1)))

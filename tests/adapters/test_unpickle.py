@@ -9,7 +9,6 @@ import socket
 import struct
 import sys
 import tarfile
-import time
 import warnings
 import zipfile
 
@@ -206,10 +205,8 @@ except RuntimeError:
 def test_a_process_that_takes_too_long_or_dies_is_a_refusal(tmp_path, monkeypatch):
     path = tmp_path / "a.pt"
     torch.save({"a": torch.ones(1)}, path)
-    began = time.monotonic()
     with pytest.raises(ModelFileError, match="took more than"):
         archive.run_reader(path, tmp_path, 0.01)
-    assert time.monotonic() - began < 10
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(ModelFileError, match="was stopped .*ended with 1"):
         archive.run_reader(path, tmp_path, 10)

@@ -84,11 +84,11 @@ def test_corrupt_files_decode_or_are_refused(tmp_path, format, kind):
     for seed in range(5):
         path = tmp_path / f"{seed}.png"  # whatever the contents
         path.write_bytes(damaged(format, kind, seed))
-        start = time.monotonic()
+        start = time.process_time()
         with contextlib.suppress(ImageError), warnings.catch_warnings():
             warnings.simplefilter("ignore", ImageWarning)
             images.write(tmp_path / "out" / "x.png", images.read(path))
-        assert time.monotonic() - start < 2
+        assert time.process_time() - start < 2
     if kind in ("header", "empty", "text"):
         assert not (tmp_path / "out").exists()
 
@@ -289,10 +289,10 @@ BOMBS = {
 def test_bombs_are_refused_by_their_header(kind):
     data = BOMBS[kind]()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(ImageTooLargeError, match="--max-pixels"):
         images.read(data)
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
 
 
@@ -305,10 +305,10 @@ def test_text_chunks_and_loops_cost_nothing():
     struct.pack_into("<I", loop, start + 2 + 12 * count, start)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for data in (png(2, 2, [(b"zTXt", text)], bytes(14)), bytes(loop)):
-        begin = time.monotonic()
+        begin = time.process_time()
         with contextlib.suppress(ImageError, ImageWarning):
             images.read(data)
-        assert time.monotonic() - begin < 1
+        assert time.process_time() - begin < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
 
 

@@ -118,3 +118,9 @@ def test_mistakes(cli, tmp_path, arguments, cause):
     done = cli("train", "tiny", "-o", tmp_path / "out", *SMALL, *arguments)
     assert done.code == 2 and cause in done.err, done.err
     assert not (tmp_path / "out/state.safetensors").exists()
+
+
+@pytest.mark.parametrize(("option", "whose"), [("--alpha-rate", "--auto-objective"), ("--budget", "--probe")])
+def test_an_option_without_what_it_is_for_is_refused(cli, tmp_path, option, whose):
+    done = cli("train", "tiny", "-o", tmp_path / "run", option, "0.1")
+    assert done.code == 2 and f"{option} is of {whose}" in done.err and not (tmp_path / "run").exists()

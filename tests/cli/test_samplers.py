@@ -67,6 +67,16 @@ def test_a_grid_of_translations(cli, files, picture_file, tmp_path):
     assert cli(*arguments, "--suffix", "../x").code == 2
 
 
+def test_a_grid_hides_no_failure(cli, files, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").write_bytes(b"no picture")
+    arguments = ("translate", tmp_path / "in", "-m", files["translate"], "-o", tmp_path / "out", "--grid")
+    done = cli(*arguments, tmp_path / "grid.png")
+    assert done.code == 3 and not (tmp_path / "grid.png").exists()
+    early = cli(*arguments, tmp_path / "grid.jpg")
+    assert early.code == 2 and "failed" not in early.err
+
+
 def test_translate(cli, files, picture_file, tmp_path):
     picture_file("in/a.png", (18, 20, 3))
     done = cli("translate", tmp_path / "in", "-m", files["translate"], "-o", tmp_path / "out", "--suffix", "_t")

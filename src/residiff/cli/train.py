@@ -42,9 +42,13 @@ def train(
     init: Annotated[str | None, typer.Option(metavar="MODEL", help="Start from this model's weights.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     auto_objective: AutoObjective = False,
-    alpha_rate: Annotated[float, typer.Option(help="How fast --auto-objective decides; published.")] = 8e-5,
+    alpha_rate: Annotated[
+        float | None, typer.Option(help="How fast --auto-objective decides; 8e-5 as published.")
+    ] = None,
     probe: Probe = False,
-    budget: Annotated[float, typer.Option(metavar="SECONDS", help="The time that --probe may take.")] = 600.0,
+    budget: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="The time that --probe may take; 600 by default.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare the data.")] = 0,
 ) -> None:
@@ -53,14 +57,20 @@ def train(
     from residiff.restore import pick_device
     from residiff.train import pairs_for
 
+    if alpha_rate is not None and not auto_objective:
+        raise ConfigError("--alpha-rate is of --auto-objective; give both or neither")
+    if budget is not None and not probe:
+        raise ConfigError("--budget is of --probe; give both or neither")
     chosen, place = recipes.override(recipes.read(recipe), set_ or []), str(pick_device(device))
     if probe:
         if resume or init is not None or auto_objective:
             raise ConfigError("--probe goes with none of --resume, --init and --auto-objective; leave them out")
-        return _probe(chosen, output, data, place, budget, workers)
+        return _probe(chosen, output, data, place, 600.0 if budget is None else budget, workers)
     pairs = pairs_for(chosen, data)
     if auto_objective:
-        chosen = _decided(chosen, pairs, output, place, alpha_rate, workers, resume=resume)
+        chosen = _decided(
+            chosen, pairs, output, place, 8e-5 if alpha_rate is None else alpha_rate, workers, resume=resume
+        )
     return _train(chosen, pairs, output, place, init, workers, resume=resume)
 
 

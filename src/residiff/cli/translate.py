@@ -29,10 +29,12 @@ def translate(
     """Translate pictures into another domain; the network is not shown them, they are where sampling starts."""
     from residiff.data.images import MAX_PIXELS
     from residiff.errors import ConfigError
-    from residiff.plots import plot_before_and_after
+    from residiff.plots import check_suffix, plot_before_and_after
     from residiff.restore import Options, load, plan
 
     options = Options.checked(steps, seed, 1.0, None, 95, None, suffix, MAX_PIXELS, save_steps)
+    if grid is not None:
+        check_suffix(grid, "grid")
     restorer = load(model, device, set_ or [])
     if restorer.recipe.task != "translate":
         raise ConfigError(f"model {restorer.descriptor.name!r} is for {restorer.recipe.task!r}; use `residiff restore`")
@@ -40,5 +42,6 @@ def translate(
     try:
         run_jobs(jobs, restorer, options, output, resume)
     finally:
-        if grid is not None:
+        # Where nothing was made, what went wrong is said by itself
+        if grid is not None and any(job.target.is_file() for job in jobs):
             plot_before_and_after([(job.source, job.target) for job in jobs], grid)

@@ -52,7 +52,8 @@ FULL = {
     },
     "data": {
         "crop": 16, "picture": 32, "reuse": 2, "window": 4, "pairing": "unpaired", "augment": "mirror",
-        "from_masks": False,
+        "from_masks": False, "layout": "istd", "domains": ["cat"], "resize": "squash", "pad": True,
+        "mixture": [{"path": "a", "layout": "auto", "weight": 2.0, "degrade": {"name": "noise", "parameters": {}}}],
         "degrade": {"name": "noise", "parameters": {"sigma": [5.0, 50.0]}},
     },
     "training": {
@@ -60,8 +61,11 @@ FULL = {
         "optimiser": {"kind": "radam", "betas": [0.8, 0.9], "amsgrad": False, "per_head": False},
         "decay": "constant", "learning_rate": 1e-3, "final_learning_rate": 1e-6, "warm_up": 2,
         "weight_decay": 0.01, "clip": 1.0, "loss": "l2", "ema": 0.9, "start_share": 0.5, "precision": "float32",
-        "seed": 1, "save_seconds": 5.0,
+        "seed": 1, "save_seconds": 5.0, "reference_batch": 256, "epoch": 15, "averages": [0.99], "keep": 2,
+        "plateau": {"factor": 0.5, "patience": 3, "cooldown": 4}, "not_finite": "skip",
+        "channels_last": True, "compiled": True, "checkpointed": True, "sharded": True,
     },
+    "validation": {"on": "carved", "share": 0.1, "most": 8, "every": 5, "crop": 16, "shown": 2},
     "compat": "paper",
     "origin": {"paper": "A paper", "row": "Table 1", "unknown": ["training.iterations"]},
 }  # fmt: skip

@@ -83,14 +83,34 @@ class Optimiser(_Settings):
     per_head: bool = False
 
 
+class Plateau(_Settings):
+    """A learning rate that is multiplied by `factor` when the loss has got no better for `patience` epochs.
+
+    After that it is left alone for `cooldown` epochs. The defaults are Resfusion's.
+    """
+
+    factor: float = Field(default=0.8, gt=0, lt=1)
+    patience: int = Field(default=20, ge=0, le=1_000_000)
+    cooldown: int = Field(default=20, ge=0, le=1_000_000)
+
+
 class Training(_Settings):
     """How it is trained. `start_share` of the times are the start's, where all must be inferred; the rest are even.
 
-    An update is of `accumulate` times `batch` pairs. The learning rate falls along a half cosine to
-    `final_learning_rate`, or stays ("constant"). `posterior_weight` is of RDDM's optional loss of the one-step
-    posterior's mean. The running average of the weights, which is what a model file holds, follows every `ema_every`
-    updates with a decay that rises to `ema`: as (1 + k) / (10 + k) at update k ("early"), as RDDM's does ("rddm": the
-    weights themselves for 100 updates, then 1 - k^(-2/3)), or not at all ("constant").
+    An update is of `accumulate` times `batch` pairs, however many processes share it. The learning rate falls along a
+    half cosine to `final_learning_rate`, stays ("constant"), or falls where the loss does not ("plateau"): at every
+    update, or where `epoch` is given once in so many. Where `reference_batch` is given, it is meant for an update of
+    so many pairs and scaled to this one's. `posterior_weight` is of RDDM's optional loss of the one-step posterior's
+    mean.
+
+    The running average of the weights, which is what a model file holds, follows every `ema_every` updates with a decay
+    that rises to `ema`: as (1 + k) / (10 + k) at update k ("early"), as RDDM's does ("rddm": the weights themselves for
+    100 updates, then 1 - k^(-2/3)), or not at all ("constant"). Each of `averages` is the decay of one more.
+
+    `channels_last` lays the images out pixel by pixel, `compiled` is torch.compile, `checkpointed` computes activations
+    twice to hold fewer, and `sharded` spreads weights and optimiser over the processes. Where a loss or gradient is not
+    finite, training stops, or with `not_finite` "skip" goes on without that update. The state to continue from is
+    written every `save_seconds` seconds, and the last `keep` of them are kept.
     """
 
     iterations: int = Field(default=10_000, ge=1, le=100_000_000)
@@ -98,7 +118,10 @@ class Training(_Settings):
     accumulate: int = Field(default=1, ge=1, le=65_536)
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
     final_learning_rate: float = Field(default=1e-6, ge=0, le=1)
-    decay: Literal["cosine", "constant"] = "cosine"
+    reference_batch: int = Field(default=0, ge=0, le=1_000_000)
+    decay: Literal["cosine", "constant", "plateau"] = "cosine"
+    epoch: int = Field(default=0, ge=0, le=100_000_000)
+    plateau: Plateau = Plateau()
     warm_up: int = Field(default=200, ge=0)
     weight_decay: float = Field(default=0.0, ge=0, le=1)
     optimiser: Optimiser = Optimiser()
@@ -109,9 +132,33 @@ class Training(_Settings):
     ema_every: int = Field(default=1, ge=1, le=1_000_000)
     ema_rise: Literal["early", "rddm", "constant"] = "early"
     start_share: float = Field(default=0.0, ge=0, le=1)
-    precision: Literal["float32", "bfloat16"] = "float32"
+    averages: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(default=(), max_length=8)
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    channels_last: bool = False
+    compiled: bool = False
+    checkpointed: bool = False
+    sharded: bool = False
+    not_finite: Literal["stop", "skip"] = "stop"
     seed: int = Field(default=10, ge=0, lt=2**63)
     save_seconds: float = Field(default=120.0, gt=0)
+    keep: int = Field(default=3, ge=2, le=1000)
+
+
+class Validation(_Settings):
+    """What is held out of training, to see how it goes and to choose the best weights by.
+
+    Of a set of pictures `share` of the pairs, at most `most`, are held out ("carved"); "test" takes those of the set's
+    own test split instead, which a figure of that split then owes something to, and the model file says so. Every
+    `every` updates, or where it is 0 ten times in the run, they are restored from the same noise, in crops of `crop`
+    pixels (0: as in training), and of the first `shown` a strip of the steps is kept.
+    """
+
+    on: Literal["carved", "test", "none"] = "carved"
+    share: float = Field(default=0.05, gt=0, le=0.5)
+    most: int = Field(default=16, ge=1, le=100_000)
+    every: int = Field(default=0, ge=0, le=100_000_000)
+    crop: int = Field(default=0, ge=0, le=4096)
+    shown: int = Field(default=4, ge=0, le=64)
 
 
 class Origin(_Settings):
@@ -138,6 +185,7 @@ class Recipe(_Settings):
     sampling: Sampling = Sampling()
     data: DataSettings
     training: Training = Training()
+    validation: Validation = Validation()
     compat: Literal["repaired", "paper"] = "repaired"
     origin: Origin | None = None
 

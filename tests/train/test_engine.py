@@ -97,6 +97,7 @@ class One:
     """The same pair at every number."""
 
     source = "one pair"
+    size = 1
 
     def __init__(self, value=None, at=()):
         self.value, self.at, self.seen = value, at, []

@@ -16,10 +16,18 @@ class Pair(NamedTuple):
 
 
 class Pairs(Protocol):
-    """Training data: pair number `index`, the same in every process and at every time; `source` says where from."""
+    """Training data: pair number `index`, the same in every process and at every time.
+
+    `source` says where they are from, `size` how many pictures make an epoch, 0 where they never end.
+    """
 
     source: str
+    size: int
 
     def __call__(self, index: int) -> Pair:
-        """The pair, cropped for training."""
+        """The pair, cropped for training; an `ImageError` where its pictures cannot be read."""
+        ...
+
+    def name(self, index: int) -> str:
+        """What pair number `index` shows, for people: a file, or the number of a procedural picture."""
         ...

@@ -85,6 +85,7 @@ class SyntheticPairs:
         self.source = f"procedural, {data.degrade.name}" + ("" if data.pairing is Pairing.NAME else ", unpaired")
         self.data = data
         self.seed = seed
+        self.size = 0
         self.pictures: dict[int, Tensor] = {}
 
     def __reduce__(self) -> tuple[type[SyntheticPairs], tuple[DataSettings, int]]:
@@ -101,6 +102,10 @@ class SyntheticPairs:
         first = index // self.data.reuse
         picture = self._picture(first + _draw(self.data.window, source), range(first, first + self.data.window))
         return _draw_window(picture, self.data, source).cut(picture)
+
+    def name(self, index: int) -> str:
+        """The number of the pair."""
+        return f"procedural {index}"
 
     def __call__(self, index: int) -> Pair:
         """The pair, (3, crop, crop)."""
@@ -178,6 +183,15 @@ class PairedFolder:
         if kind != "clean" and self.data.pairing is Pairing.UNPAIRED:
             return files[_shuffled(len(files), index, self.seed, 6)]
         return files[_shuffled(len(self.files["clean"]), index, self.seed, 2) % len(files)]
+
+    @property
+    def size(self) -> int:
+        """How many clean pictures there are."""
+        return len(self.files["clean"])
+
+    def name(self, index: int) -> str:
+        """The clean picture's file."""
+        return str(self._path("clean", index))
 
     def __call__(self, index: int) -> Pair:
         """The pair, (3, crop, crop)."""

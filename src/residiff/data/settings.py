@@ -41,13 +41,51 @@ class Degrade:
     parameters: dict[str, tuple[float, float] | float] = field(default_factory=dict)
 
 
+class Resize(Enum):
+    """What is done to whole pictures before a crop is cut from them.
+
+    `SQUASH` makes them crop x crop whatever their shape, as RDDM's restoration does; `SHORT_SIDE` makes the shorter
+    side the crop's, in proportion; `MULTIPLE_16` the sides multiples of 16 and the longer one at most 1024, as is
+    published for RainDrop; `CELEBA` cuts the 128 x 128 pixels around row 121 and column 89 first, as is published for
+    CelebA.
+    """
+
+    NONE = "none"
+    SQUASH = "squash"
+    SHORT_SIDE = "short-side"
+    MULTIPLE_16 = "multiple-16"
+    CELEBA = "celeba"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One of several sets that are trained on at once, `weight` times as often as one of weight 1.
+
+    `path` is a folder (below that of `--data`), or nothing for procedural pictures. With `degrade` its clean pictures
+    are degraded on the fly, in place of what stands beside them.
+    """
+
+    path: str = ""
+    layout: str = "auto"
+    weight: float = 1.0
+    degrade: Degrade | None = None
+
+    def __post_init__(self) -> None:
+        check_range("weight", self.weight, 1e-6, 1e6)
+
+
 @dataclass(frozen=True)
 class DataSettings:
-    """What is trained on: procedural images and a degradation, unless a folder of pairs is given.
+    """What is trained on: procedural images and a degradation, unless a set of pictures is given.
 
     Each procedural picture is `picture` pixels wide; about `reuse` crops of each are used, from the last `window`
     pictures. `crop` is the side of what the network sees. With `from_masks` a folder's degraded pictures are its clean
     ones without what is white in its masks.
+
+    `layout` says how a set lies on the disk, "auto" finds it out; `domains` chooses among its kinds of pictures where
+    it has several: one to generate, or two to translate from the first to the second. Whole pictures are first made
+    another size as `resize` says, and with `pad` those smaller than the crop are continued in black to the right and
+    below, as RDDM does. A `mixture` is of several sets at once.
     """
 
     degrade: Degrade
@@ -58,6 +96,11 @@ class DataSettings:
     augment: Augment = Augment.TURNS
     pairing: Pairing = Pairing.NAME
     from_masks: bool = False
+    layout: str = "auto"
+    domains: tuple[str, ...] = ()
+    resize: Resize = Resize.NONE
+    pad: bool = False
+    mixture: tuple[Source, ...] = ()
 
     def __post_init__(self) -> None:
         check_range("crop", self.crop, 8, 4096)

@@ -18,11 +18,15 @@ class Pair(NamedTuple):
 class Pairs(Protocol):
     """Training data: pair number `index`, the same in every process and at every time.
 
-    `source` says where they are from, `size` how many pictures make an epoch, 0 where they never end.
+    `source` says where they are from.
     """
 
     source: str
-    size: int
+
+    @property
+    def size(self) -> int:
+        """How many pictures make an epoch, 0 where they never end."""
+        ...
 
     def __call__(self, index: int) -> Pair:
         """The pair, cropped for training; an `ImageError` where its pictures cannot be read."""

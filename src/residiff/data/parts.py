@@ -1,4 +1,4 @@
-"""Sets of pictures before anything of them is read: which picture stands where, in a folder, an archive or a database."""
+"""Sets of pictures before any of them is read: what stands where, in a folder, an archive or a database."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ from residiff.plots import grid
 from residiff.recipe import Recipe
 from residiff.restore import Restorer, load
 from residiff.seeds import generator
+from residiff.train.log import read_metrics
 
 SIDE = 256
 RDDM = ["schedule={kind='rddm', total_noise=0.01}"]
@@ -79,9 +80,9 @@ def trained(name: str, folder: Path, iterations: int) -> tuple[Restorer, float]:
     settings = chosen(name, iterations)
     same = next(other for other in ROWS if ROWS[other] == ROWS[name])
     run_folder = folder / same.lower().replace(" ", "-")
-    with train.open_run(settings, run_folder, resume=(run_folder / train.STATE).exists()) as run:
-        deque(run.train(train.pairs_for(settings, None)), maxlen=0)
-        seconds = run.rows[-1].seconds
+    with train.open_run(settings, run_folder, resume=(run_folder / train.STATES).exists()) as run:
+        deque(run.train(train.training_data(settings, None).training), maxlen=0)
+        seconds = read_metrics(run_folder)[-1].seconds
     return load(run_folder / train.MODEL, "cpu"), seconds
 
 

@@ -27,6 +27,7 @@ FLOORS = (
     ("train", "evaluate", "restore"),
     ("__init__",),
     ("interop", "bench", "plots", "demo", "environment"),
+    ("reports",),
     ("cli", "web"),
     ("__main__",),
 )
@@ -51,8 +52,8 @@ PUBLIC = {
         index_time to_model""",
     "errors": """CheckpointError ConfigError DivergedError ImageDecodeError ImageError ImageTooLargeError
         ImageUnsupportedError LockedError ModelFileError ResidiffError ResourceError check_range""",
-    "seeds": "generator",
-    "files": "environment_errors lock sha256 sync_folder write_bytes",
+    "seeds": "generator seed_of",
+    "files": "environment_errors lock replacing sha256 sync_folder write_bytes",
 }
 
 

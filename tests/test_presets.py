@@ -14,7 +14,7 @@ from residiff.prediction import Clamp
 from residiff.recipe import override, read
 from residiff.sample import ORDERS, seeded_noise, walk
 from residiff.schedule import GRIDS
-from residiff.train import learning_rate, open_run, pairs_for
+from residiff.train import learning_rate, open_run, training_data
 from residiff.train.rules import average_decay
 
 PRESETS = [name for name in recipes.names() if read(name).origin]
@@ -304,7 +304,7 @@ def test_it_is_built_and_the_sampler_takes_its_levels(name):
 @pytest.mark.parametrize("name", PRESETS)
 def test_it_trains_on_procedural_pictures_of_the_published_size(name):
     recipe = override(read(name), ["data.window=2"])
-    pair = pairs_for(recipe, None)(0)
+    pair = training_data(recipe, None).training(0)
     side = FACTS[name].crop
     assert pair.clean.shape == pair.degraded.shape == (3, side, side)
     assert pair.mask.shape[0] > 0 or not recipe.network.mask
@@ -319,5 +319,5 @@ def test_a_small_one_is_trained(name, tmp_path):
     size = ["data.crop=16", "data.picture=16", "training.batch=2", "training.iterations=2"]
     small = override(recipe, [*SMALL[recipe.network.backbone.kind], *size])
     with open_run(small, tmp_path) as run:
-        losses = [progress.loss for progress in run.train(pairs_for(small, None))]
+        losses = [progress.loss for progress in run.train(training_data(small, None).training)]
     assert len(losses) == 2 and all(0 < loss < 10 for loss in losses)

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from residiff import recipe as module
 from residiff.data.degrade import DEGRADATIONS
 from residiff.data.pairs import check_degradation
+from residiff.denoiser import TIME_INPUTS
 from residiff.errors import ConfigError
 from residiff.prediction import AnyPrediction, Clamp
-from residiff.recipe import MAX_LINE, MAX_PARAMETERS, MAX_TEXT, Recipe, names, override, parse, read
+from residiff.recipe import MAX_LINE, MAX_PARAMETERS, MAX_TEXT, Recipe, experiment, names, override, parse, read
 from residiff.schedule import SHAPES, AnySchedule
-from residiff.train import pairs_for
 
-PRESETS = Path(module.__file__).parent / "recipes"
+PRESETS = Path(module.__file__).parent.parent / "recipes"
 FULL = {
     "name": "full",
     "summary": "Every setting of a recipe.",
@@ -322,7 +322,7 @@ def test_the_denoiser_is_what_the_recipe_says(mask, shows_input, backbone, predi
     assert denoiser.schedule == chosen.schedule
     assert denoiser.prediction == chosen.prediction
     assert denoiser.clamp.value == "x0"
-    assert denoiser.time_input is module.TIME_INPUTS["coefficient"]
+    assert denoiser.time_input is TIME_INPUTS["coefficient"]
 
 
 def test_a_recipe_cannot_be_changed():
@@ -341,7 +341,7 @@ def test_an_unknown_key_is_named(path, key):
     place = (*path[:-1], key)
     if "parameters" in place:  # what a degradation takes is checked before training begins
         with pytest.raises(ConfigError, match=re.escape(repr(key))):
-            pairs_for(parse(tomli_w.dumps(changed(place, 1))), None)
+            check_degradation(parse(tomli_w.dumps(changed(place, 1))).data.degrade)
     else:
         assert key in refused(changed(place, 1))
 
@@ -465,7 +465,7 @@ def test_what_is_out_of_range_is_named(path, value, message):
 )
 def test_a_degradation_is_checked_before_training(path, value, message):
     with pytest.raises(ConfigError, match=message):
-        pairs_for(parse(tomli_w.dumps(changed(path, value))), None)
+        check_degradation(parse(tomli_w.dumps(changed(path, value))).data.degrade)
 
 
 LARGE = [
@@ -493,15 +493,15 @@ def test_a_network_too_large_is_refused_before_it_is_made(backbone):
 def test_the_limit_counts_what_is_built(monkeypatch, backbone, prediction):
     tables = changed(("network", "backbone"), backbone) | {"prediction": {"kind": prediction}}
     count = sum(value.numel() for value in parse(tomli_w.dumps(tables)).build().parameters())
-    monkeypatch.setattr(module, "MAX_PARAMETERS", count)
+    monkeypatch.setattr(experiment, "MAX_PARAMETERS", count)
     parse(tomli_w.dumps(tables))
-    monkeypatch.setattr(module, "MAX_PARAMETERS", count - 1)
+    monkeypatch.setattr(experiment, "MAX_PARAMETERS", count - 1)
     assert "parameters; allowed" in refused(tables)
     assert MAX_PARAMETERS == 2e9
 
 
 def test_measuring_a_network_leaves_the_random_generator_alone():
-    module._measured.cache_clear()
+    experiment._measured.cache_clear()
     state = torch.get_rng_state()
     parse(tomli_w.dumps(FULL))
     assert torch.equal(state, torch.get_rng_state())
@@ -558,7 +558,7 @@ def test_a_file_is_read_and_named_in_its_errors(tmp_path):
     path.write_text(tomli_w.dumps(FULL), "utf-8")
     assert read(str(path)) == parse(tomli_w.dumps(FULL))
     path.write_text("name = 1", "utf-8")
-    with pytest.raises(ConfigError, match=r"mine.toml cannot be used"):
+    with pytest.raises(ConfigError, match=r"mine.toml:1: name: Input should be a valid string .is 1."):
         read(str(path))
 
 

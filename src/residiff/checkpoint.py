@@ -25,9 +25,10 @@ from residiff.errors import CheckpointError, ConfigError, ModelFileError
 from residiff.recipe import Recipe
 
 FORMAT_VERSION = 1
-# What they are called in a run's folder
+# What a run's folder holds: the averaged weights of now and of the best validation, and states to continue from
 MODEL = "model.safetensors"
-STATE = "state.safetensors"
+BEST = "best.safetensors"
+STATES = "checkpoints"
 # The state of the largest network that a recipe allows has 12 MB; JSON costs 30 times its size
 MAX_HEADER = 16_000_000
 WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -157,7 +158,7 @@ def load_model(path: Path, *, allow_not_finite: bool = False) -> ModelFile:
         If the file is missing, damaged, not residiff's, or holds weights that are not finite (unless allowed).
     """
     if path.is_dir():
-        path = path / "model.safetensors"
+        path = path / MODEL
     try:
         if not path.is_file():
             raise ModelFileError(f"cannot read model file {path}: there is no such file")
@@ -197,24 +198,29 @@ def _check_values(path: Path, weights: Mapping[str, Tensor], allow_not_finite: b
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Everything a training run continues from: weights, their average, the optimiser's moments, step and data."""
+    """Everything a training run continues from: weights, their averages, the optimiser's moments, step and data.
+
+    `facts` is what else there is that is no tensor, as JSON has it.
+    """
 
     recipe: Recipe
     step: int
     source: str
     tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_state(path: Path, state: TrainingState) -> None:
     """Write a training state atomically."""
     facts = {"recipe": state.recipe.toml(), "step": str(state.step), "source": state.source}
-    files.write_bytes(path, pack(state.tensors, "training state", facts))
+    files.write_bytes(path, pack(state.tensors, "training state", facts | {"facts": json.dumps(state.facts)}))
 
 
 def load_state(path: Path) -> TrainingState:
     """Read a training state; `CheckpointError` if it is missing or damaged."""
     try:
         tensors, facts = unpack(path.read_bytes(), "training state")
-        return TrainingState(recipe.parse(facts["recipe"]), int(facts["step"]), facts["source"], tensors)
+        known = _card(facts["facts"])
+        return TrainingState(recipe.parse(facts["recipe"]), int(facts["step"]), facts["source"], tensors, known)
     except (OSError, ModelFileError, ConfigError, KeyError, ValueError) as error:
         raise CheckpointError(f"cannot continue from {path}: {error}") from error

@@ -12,8 +12,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from residiff.errors import LockedError, ResourceError
+
+# Of files that are being written
+PREFIX, SUFFIX = ".residiff-", ".tmp"
 
 
 def sync_folder(folder: Path) -> None:
@@ -43,8 +47,9 @@ def environment_errors(path: Path) -> Iterator[None]:
         raise ResourceError(f"cannot write {path}: {mend}") from error
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` atomically and durably; parents are made.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that takes the place of `path` atomically and durably when all is well; parents are made.
 
     Raises
     ------
@@ -53,10 +58,10 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     with environment_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".residiff-", suffix=".tmp", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=PREFIX, suffix=SUFFIX, dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(name, 0o644)
@@ -66,6 +71,12 @@ def write_bytes(path: Path, data: bytes) -> None:
                 os.unlink(name)
             raise
         sync_folder(path.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` as `replacing` does; a `ResourceError` where that fails."""
+    with replacing(path) as file:
+        file.write(data)
 
 
 def sha256(data: bytes) -> str:

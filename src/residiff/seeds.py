@@ -7,7 +7,12 @@ import hashlib
 import torch
 
 
-def generator(*parts: int) -> torch.Generator:
-    """A CPU generator for `parts`: (seed, purpose, index), say. Neighbouring parts give unrelated streams."""
+def seed_of(*parts: int) -> int:
+    """A seed for `parts`: (seed, purpose, index), say. Neighbouring parts give unrelated seeds."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little", signed=True))
+    return int.from_bytes(digest, "little", signed=True)
+
+
+def generator(*parts: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator for `parts`; what it draws depends on the kind of device."""
+    return torch.Generator(device).manual_seed(seed_of(*parts))

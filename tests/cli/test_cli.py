@@ -19,10 +19,11 @@ from residiff.errors import ResourceError
 from residiff.restore import Job, Options, restore_file
 
 COMMANDS = {
-    "", "restore", "train", "evaluate", "env", "data", "data list", "data degrade", "data make", "models",
+    "", "restore", "train", "evaluate", "env", "data", "data list", "data check", "data degrade", "data make",
+    "data layouts", "data import", "data shard", "models",
     "models list", "models info", "models import", "generate", "translate",
-    "recipes", "recipes list", "recipes show", "recipes check", "plot", "plot schedule",
-    "plot trajectory", "plot paths", "plot spectra",
+    "recipes", "recipes list", "recipes show", "recipes check", "recipes schema", "plot", "plot schedule",
+    "plot trajectory", "plot paths", "plot spectra", "plot training",
 }  # fmt: skip
 HELP = """
 import contextlib, io, json, os, sys

@@ -17,7 +17,8 @@ from residiff.prediction import X0, Clamp, Noise, Residual, ResidualNoise
 from residiff.recipe import override, parse
 from residiff.schedule import RDDM, Level
 from residiff.train import auto
-from residiff.train.engine import STATE, Run
+from residiff.train import Run
+from residiff.train.keeping import states
 from residiff.train.objective import changed, decided
 
 TINY = parse("""
@@ -246,6 +247,10 @@ def test_a_folder_in_use_or_with_a_run_is_refused(tmp_path):
 def test_divergence_is_told(tmp_path):
     class Broken:
         source = "broken"
+        size = 1
+
+        def name(self, index):
+            return "a pair"
 
         def __call__(self, index):
             pair = pairs()(index)
@@ -287,5 +292,6 @@ def test_a_stored_decision_is_not_forgotten(tmp_path, objective):
     chosen = decided(TINY, objective)
     Run(chosen, tmp_path).save()
     assert auto.stored(TINY, tmp_path) == chosen
-    (tmp_path / STATE).write_bytes(b"torn")
+    for path in states(tmp_path):
+        path.write_bytes(b"torn")
     assert auto.stored(TINY, tmp_path) is None

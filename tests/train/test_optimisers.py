@@ -8,7 +8,8 @@ from test_engine import TINY, finished, pairs, stopped
 
 from residiff.errors import ConfigError
 from residiff.recipe import Training, override
-from residiff.train import STATE, Run, open_run
+from residiff.train import Run, open_run
+from residiff.train.keeping import states
 from residiff.train.rules import average_decay
 
 TWO_UNETS = [
@@ -19,7 +20,7 @@ PER_HEAD = [*TWO_UNETS, "training.optimiser.per_head=true"]
 
 
 def weights(run):
-    return run.denoiser.backbone.state_dict()
+    return run.learner.backbone.state_dict()
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_a_run_that_was_stopped_gives_the_weights_of_one_that_was_not(tmp_path, 
     recipe = override(TINY, settings)
     whole, _ = finished(tmp_path / "whole", recipe)
     stopped(tmp_path / "parts", 4, recipe)
-    assert (tmp_path / "parts" / STATE).exists()
+    assert states(tmp_path / "parts")
     with open_run(recipe, tmp_path / "parts", resume=True) as run:
         assert run.step >= 3
         list(run.train(pairs(recipe)))
@@ -64,7 +65,7 @@ def first_update(settings):
     recipe = override(TINY, [*settings, "training.iterations=1", "training.warm_up=0", "training.clip=1e-3"])
     run = Run(override(recipe, ["training.optimiser.kind=sgd", "training.weight_decay=0.0"]), None)
     before = {key: value.clone() for key, value in weights(run).items()}
-    run._update(next(iter(torch.utils.data.DataLoader([pairs()(i) for i in range(2)], batch_size=2))), 1.0)
+    run.learner.update(next(iter(torch.utils.data.DataLoader([pairs()(i) for i in range(2)], batch_size=2))), 0, 1.0)
     moved = {key: value - before[key] for key, value in weights(run).items()}
     return [torch.cat([v.flatten() for k, v in moved.items() if k.startswith(f"unet{i}.")]).norm() for i in range(2)]
 

@@ -10,14 +10,13 @@ import pytest
 import torch
 
 from residiff import recipe as recipes
-from residiff.checkpoint import ModelFile, load_state
+from residiff.checkpoint import ModelFile
 from residiff.data import pairs as pairs_module
 from residiff.data.images import write
-from residiff.data.pairs import Pair
+from residiff.data.pair import Pair
+from residiff.data.pairs import SyntheticPairs
 from residiff.data.picture import Picture
-from residiff.denoiser import from_model
 from residiff.errors import ConfigError, DivergedError, LockedError
-from residiff.inference import shown
 from residiff.metrics import psnr
 from residiff.prediction import X0, Clamp, Noise, Residual
 from residiff.recipe import override, parse
@@ -25,10 +24,12 @@ from residiff.restore import Restorer
 from residiff.schedule import RDDM, Resfusion
 from residiff.train import candidates as candidates_module
 from residiff.train import probe as probing
-from residiff.train.candidates import HELD_OUT, Split, candidates_for, split
-from residiff.train.engine import STATE, Run, pairs_for
+from residiff.train import Run, TrainingData
+from residiff.train.candidates import HELD_OUT, candidates_for, split
+from residiff.train.keeping import newest
 from residiff.train.objective import Candidate, changed
 from residiff.train.standings import Gap, Standing, Trial, Verdict, gap
+from residiff.train.validation import Validation
 
 TINY = parse("""
     name = "tiny"
@@ -167,8 +168,7 @@ def test_sampling_is_that_of_the_restorer(tmp_path, masked, settings):
     run = Run(override(MASKED if masked else TINY, settings), tmp_path)
     pair = held_out_of(masked)[0]
     model = ModelFile(run.recipe, run.average)
-    batch = shown(run.recipe.network, Pair(*(part[None] for part in pair)), CPU)
-    ours = from_model(probing._restored(model.denoiser(), run.recipe, batch))[0]
+    (ours,) = Validation(run.recipe, [pair], CPU).restored(model.denoiser())
     mask = pair.mask if masked else None
     torch.testing.assert_close(ours, Restorer(model)(pair.degraded, mask), atol=1e-5, rtol=0)
 
@@ -186,13 +186,15 @@ def test_each_pair_has_its_psnr_whatever_the_batch(tmp_path):
 
 
 def test_pictures_that_are_equal_have_a_finite_score(tmp_path, monkeypatch):
-    monkeypatch.setattr(probing, "_restored", lambda denoiser, recipe, batch: batch.x0)
-    assert probing.score(Run(TINY, tmp_path), held_out_of()[:2]) == (60.0, 60.0)
+    held_out = held_out_of()[:2]
+    monkeypatch.setattr(Validation, "restored", lambda *_given: [pair.clean for pair in held_out])
+    assert probing.score(Run(TINY, tmp_path), held_out) == (60.0, 60.0)
 
 
 def test_results_that_are_not_finite_are_no_score(tmp_path):
     run = Run(TINY, tmp_path)
-    run.average = {key: value * math.nan for key, value in run.average.items()}
+    for value in run.average.values():
+        value.mul_(math.nan)
     with pytest.raises(DivergedError, match="not finite"):
         probing.score(run, held_out_of()[:1])
 
@@ -276,7 +278,7 @@ def four(monkeypatch):
     monkeypatch.setattr(probing, "candidates_for", lambda recipe: chosen)
     monkeypatch.setattr(probing, "affordable", lambda *given: 3)
     monkeypatch.setattr(probing, "MIN_STEPS", 3)
-    return Split(pairs_for(TINY, None), held_out_of())
+    return TrainingData(SyntheticPairs(TINY.data, 0), held_out_of(), {})
 
 
 def test_a_probe_from_end_to_end(four, tmp_path):
@@ -299,9 +301,9 @@ def test_a_probe_from_end_to_end(four, tmp_path):
     steps = whole.train(four.training)
     for _ in range(6):
         next(steps)
-    state = load_state(tmp_path / "out/candidates" / found.best.candidate.name / STATE)
+    state = newest(tmp_path / "out/candidates" / found.best.candidate.name)
     assert state.step == 6
-    weights = whole.denoiser.backbone.state_dict()
+    weights = whole.learner.backbone.state_dict()
     assert all(torch.equal(state.tensors[f"weights.{key}"], value) for key, value in weights.items())
     assert found.best.trials[1].scores == probing.score(whole, four.held_out)
 
@@ -364,7 +366,7 @@ def test_a_folder_in_use_is_refused(four, tmp_path):
 
 
 def test_a_budget_too_short_is_refused_with_one_that_is_not(tmp_path, monkeypatch):
-    data = Split(pairs_for(TINY, None), held_out_of())
+    data = TrainingData(SyntheticPairs(TINY.data, 0), held_out_of(), {})
     monkeypatch.setattr(probing._Contest, "_costs", lambda contest: (0.1, 0.5))
     with pytest.raises(ConfigError, match=r"10 seconds are too few for 17 candidates of 20 steps or more; give 21[34]"):
         list(probing.probe(TINY, data, tmp_path, budget=10))
@@ -375,7 +377,7 @@ def test_a_budget_too_short_is_refused_with_one_that_is_not(tmp_path, monkeypatc
 
 
 def test_costs_are_measured(tmp_path):
-    data = Split(pairs_for(TINY, None), held_out_of())
+    data = TrainingData(SyntheticPairs(TINY.data, 0), held_out_of(), {})
     contest = probing._Contest(candidates_for(TINY), data, tmp_path, "cpu", 0)
     step_seconds, score_seconds = contest._costs()
     assert 0 < step_seconds < 5 and 0 < score_seconds < 5

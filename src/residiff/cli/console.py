@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn, TypeVar
 
 from rich.console import Console
@@ -50,16 +51,50 @@ def interruptible(items: Iterable[Item]) -> Iterator[Item]:
         yield item
 
 
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Within it, signals that end a program only make what it gives say so; its end exits by the first of them.
+
+    SIGUSR1, by which batch systems warn, ends as SIGTERM does. A second signal ends the program at once.
+    """
+    caught: list[int] = []
+
+    def catch(number: int, frame: object) -> None:
+        caught.append(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
+        if len(caught) > 1:
+            sys.exit(128 + caught[0])
+
+    warning = getattr(signal, "SIGUSR1", signal.SIGTERM)  # Windows has none
+    numbers = [one for one in {signal.SIGTERM, signal.SIGINT, warning} if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, catch) for number in numbers}
+    try:
+        yield lambda: bool(caught)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if caught:
+        sys.exit(128 + caught[0])
+
+
+def silence() -> None:
+    """Say errors alone from now on."""
+    logging.getLogger("residiff").setLevel(logging.ERROR)
+
+
 def note(text: str) -> None:
     """Say `text` on stderr, unless the user wants quiet."""
     if _talks():
         notes.print(text, markup=False)
 
 
-def progress() -> Progress:
-    """A progress bar on stderr; nothing where stderr is no terminal or the user wants quiet."""
+def progress(*more: str) -> Progress:
+    """A progress bar on stderr; nothing where stderr is no terminal or the user wants quiet.
+
+    `more` are names of texts that tasks show behind their description.
+    """
     columns = (
         TextColumn("{task.description}"),
+        *(TextColumn(f"{{task.fields[{name}]}}") for name in more),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

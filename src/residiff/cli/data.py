@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from residiff.cli import check
 from residiff.cli.console import interruptible, note, progress, show_json, show_table
 
 app = typer.Typer(
@@ -15,7 +16,10 @@ app = typer.Typer(
 )
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=LOW[,HIGH]", help="A parameter's range.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")]
+ListSplit = Literal["train", "test"]
+ListOrder = Literal["name", "line"]
 Kind = Annotated[str, typer.Option("--kind", "-k", help="A degradation; see `residiff data list`.")]
+app.command("check", epilog=check.EXAMPLE)(check.check)
 
 
 @app.command("list", epilog="Example: residiff data list --json")
@@ -59,10 +63,54 @@ def make(
     _write(make_set(output, kind, count, size, parse_ranges(settings or []), seed), output)
 
 
-def _write(names: Iterator[str], output: Path) -> None:
+@app.command("layouts", epilog="Example: residiff data layouts --json")
+def layouts(json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False) -> None:
+    """List the layouts of published sets that `--data` takes, what their files are called and how many there are."""
+    from residiff.data.published import layouts as facts
+
+    rows = facts()
+    if json:
+        show_json(rows)
+    else:
+        show_table([{key: row[key] for key in ("name", "train", "test", "domains", "naming")} for row in rows])
+
+
+@app.command("import", epilog="Example: residiff data import --clean gt.flist --degraded in.flist -o set/")
+def import_(
+    output: Output,
+    clean: Annotated[Path, typer.Option(help="The list of clean pictures, a path a line (.flist).")],
+    degraded: Annotated[Path | None, typer.Option(help="The list of degraded ones.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="The list of masks.")] = None,
+    split: Annotated[ListSplit, typer.Option(help="What the pictures are for.")] = "train",
+    by: Annotated[ListOrder, typer.Option(help="What belongs together: equal names, or what is on one line.")] = "name",
+    root: Annotated[str, typer.Option(metavar="OLD=NEW", help="How paths began on another machine, and do here.")] = "",
+) -> None:
+    """Make a set of lists of paths, as RDDM trains on: a manifest train.csv or test.csv, which `--data` takes."""
+    from residiff.data.lists import import_lists, parse_root
+
+    count = import_lists({"clean": clean, "degraded": degraded, "mask": mask}, output, split, by, parse_root(root))
+    note(f"{count} rows in {output / f'{split}.csv'}")
+
+
+@app.command("shard", epilog="Example: residiff data shard set/ -o shards/ --size 500")
+def shard(
+    source: Annotated[Path, typer.Argument(metavar="SET", help="The folder of a set, as `--data` takes.")],
+    output: Output,
+    layout: Annotated[str, typer.Option(help="How the set lies on the disk; see `residiff data layouts`.")] = "auto",
+    split: Annotated[ListSplit, typer.Option(help="Which of its pictures.")] = "train",
+    size: Annotated[int, typer.Option(min=1, metavar="MB", help="Of an archive.")] = 1000,
+) -> None:
+    """Pack a set into tar archives train/*.tar or test/*.tar, which read faster than many files, and train the same."""
+    from residiff.data.catalog import open_set
+    from residiff.data.shard_writer import write_shards
+
+    _write(write_shards(open_set(source, layout, split), output, split, size=size * 1_000_000), output, "samples")
+
+
+def _write(names: Iterator[str], output: Path, what: str = "pairs") -> None:
     count = 0
     with progress() as bar:
         task = bar.add_task("writing", total=None)
         for count, _ in enumerate(interruptible(names), 1):  # noqa: B007
             bar.advance(task)
-    note(f"{count} pairs in {output}")
+    note(f"{count} {what} in {output}")

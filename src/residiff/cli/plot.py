@@ -131,6 +131,25 @@ def spectra(
     _say(found.files)
 
 
+@app.command("training", epilog="Example: residiff plot training runs/denoise -o curves.svg")
+def training(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs; several share a plot.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A .png, .svg or .pdf file; a .csv is written beside it, or alone if named. Of one run also a .html "
+            "report: curves, figures, pictures, recipe.",
+        ),
+    ],
+) -> None:
+    """Plot how training went: loss, learning rate, gradient norm, and how well held-out pairs are restored."""
+    from residiff import reports
+
+    _say(reports.write_training(runs, output))
+
+
 class _Sampler(NamedTuple):
     """What all runs of a command have in common."""
 

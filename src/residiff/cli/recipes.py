@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from residiff.cli.console import note, out, show_json, show_table
+from residiff.cli.console import note, notes, out, show_json, show_table
+from residiff.errors import ConfigError
 
 if TYPE_CHECKING:
     from residiff.nn import AnyBackbone
-    from residiff.recipe import Recipe
+    from residiff.recipe import Fault, Recipe
 
 app = typer.Typer(
     no_args_is_help=True, help="Recipes: experiments as data.", epilog="Example: residiff recipes show tiny"
@@ -51,15 +52,51 @@ def show(
         out.out("".join(comments) + "\n" + _marked(read))
 
 
-@app.command("check", epilog="Example: residiff recipes check mine.toml")
-def check(files: Annotated[list[Path], typer.Argument(help="Recipes, .toml.")]) -> None:
-    """Check recipes; each fault is named with what is allowed."""
+@app.command("schema", epilog="Example: residiff recipes schema > recipe.schema.json")
+def schema() -> None:
+    """Print the JSON schema of recipes, by which editors complete, explain and check settings while you type."""
     from residiff import recipe as recipes
-    from residiff.train import pairs_for
 
-    for file in files:
-        pairs_for(recipes.read(str(file)), None)
-        note(f"{file}: fine")
+    show_json(recipes.json_schema())
+
+
+@app.command("check", epilog="Example: residiff recipes check mine.toml")
+def check(files: Annotated[list[Path], typer.Argument(help="Recipes, .toml.")], json: Json = False) -> None:
+    """Check recipes: every fault of each, with its line and what is allowed."""
+    from residiff import recipe as recipes
+
+    found = {str(file): recipes.check(str(file)) for file in files}
+    if json:
+        show_json([_checked(name, faults) for name, faults in found.items()])
+    else:
+        _show_faults(found)
+    if faulty := sum(map(bool, found.values())):
+        raise ConfigError(f"{faulty} of {len(found)} recipes cannot be used")
+
+
+def _show_faults(found: dict[str, tuple[Fault, ...]]) -> None:
+    for name, faults in found.items():
+        for fault in faults:
+            notes.print(str(fault), markup=False)
+        if not faults:
+            note(f"{name}: fine")
+
+
+def _checked(name: str, faults: tuple[Fault, ...]) -> dict[str, object]:
+    """What a program is told of one recipe."""
+    return {
+        "name": name,
+        "fine": not faults,
+        "faults": [
+            {
+                "file": fault.spot.source if fault.spot else name,
+                "line": fault.spot.line if fault.spot else None,
+                "key": fault.key,
+                "message": fault.text,
+            }
+            for fault in faults
+        ],
+    }
 
 
 def _facts(recipe: Recipe) -> dict[str, object]:
@@ -84,12 +121,12 @@ def _row(recipe: Recipe) -> dict[str, object]:
 def _told(recipe: Recipe) -> list[str]:
     """A recipe in words: where it comes from, what it is, how it is trained."""
     origin, training = recipe.origin, recipe.training
-    pairs, crop = training.batch * training.accumulate, recipe.data.crop
+    pairs, data = training.batch * training.accumulate, recipe.data
     told = [
         f"The network, {_parameters(recipe):,} parameters, predicts {recipe.prediction.kind.replace('-', ' and ')}; "
         f"sampling takes {recipe.sampling.steps} of {len(recipe.schedule)} levels.",
-        f"Training: {training.iterations:,} updates of {pairs} pairs of {crop} x {crop} pixels; without a folder of "
-        f"pairs, procedural pictures and the degradation {recipe.data.degrade.name}.",
+        f"Training: {training.iterations:,} updates of {pairs} pairs of {data.width} x {data.height} pixels; "
+        f"without a folder of pairs, procedural pictures and the degradation {data.degrade.name}.",
     ]
     if origin is None:
         return told

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from residiff.cli.console import interruptible, note, progress, show_table
+from residiff.cli.console import interruptible, note, progress, show_table, silence, stop_on_signals
 from residiff.errors import ConfigError
 
 if TYPE_CHECKING:
-    from residiff.data.pair import Pairs
+    from rich.progress import Progress as Bar
+
+    from residiff.checkpoint import ModelFile
     from residiff.recipe import Recipe
+    from residiff.train import Processes, Progress, Run, TrainingData
 
 EXAMPLE = "Example: residiff train denoise -o runs/denoise --set training.iterations=2000"
 
@@ -32,15 +36,45 @@ Probe = Annotated[
         "a table, probe.csv, and recommended.toml to train by.",
     ),
 ]
+AutoBatch = Annotated[
+    bool,
+    typer.Option(
+        "--auto-batch",
+        help="Choose how many pairs are computed at once, and the precision, to fit the memory; updates stay as large.",
+    ),
+]
+OnTest = Annotated[
+    bool,
+    typer.Option(
+        "--choose-on-test",
+        help="Validate, and choose the best model, on the set's test split, which the model file then says.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained, where, and on what."""
+
+    recipe: Recipe
+    data: TrainingData
+    output: Path
+    processes: Processes
+    workers: int
 
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A preset's name, or a .toml file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
-    data: Annotated[Path | None, typer.Option(help="A folder with clean/ and degraded/ (and mask/).")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A set of pictures; `residiff data layouts` lists the layouts.")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
     init: Annotated[str | None, typer.Option(metavar="MODEL", help="Start from this model's weights.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    override: Annotated[bool, typer.Option("--override", help="Continue though the recipe has changed.")] = False,
+    auto_batch: AutoBatch = False,
+    choose_on_test: OnTest = False,
     auto_objective: AutoObjective = False,
     alpha_rate: Annotated[
         float | None, typer.Option(help="How fast --auto-objective decides; 8e-5 as published.")
@@ -50,79 +84,151 @@ def train(
         float | None, typer.Option(metavar="SECONDS", help="The time that --probe may take; 600 by default.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="How many torchrun must have started; other numbers are refused.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare the data.")] = 0,
+    tensorboard: Annotated[bool, typer.Option(help="Write event files for TensorBoard to OUTPUT/tensorboard.")] = True,
 ) -> None:
-    """Train a model by a recipe, from procedural pictures or a folder of pairs."""
+    """Train a model by a recipe, from procedural pictures or a set of pairs."""
     from residiff import recipe as recipes
     from residiff.restore import pick_device
-    from residiff.train import pairs_for
+    from residiff.train import started, training_data
 
-    if alpha_rate is not None and not auto_objective:
-        raise ConfigError("--alpha-rate is of --auto-objective; give both or neither")
-    if budget is not None and not probe:
-        raise ConfigError("--budget is of --probe; give both or neither")
-    chosen, place = recipes.override(recipes.read(recipe), set_ or []), str(pick_device(device))
+    _check_options(probe=probe, alone=resume or init is not None, objective=auto_objective)
+    _check_needs("--alpha-rate", alpha_rate is not None, "--auto-objective", auto_objective)
+    _check_needs("--budget", budget is not None, "--probe", probe)
+    _check_needs("--override", override, "--resume", resume)
+    place = started(str(pick_device(device)), processes)
+    if not place.is_first:
+        silence()
+    on_test = ["validation.on=test"] if choose_on_test else []
+    chosen = recipes.override(recipes.read(recipe), [*(set_ or []), *on_test])
+    if auto_batch:
+        chosen = _fitted(chosen, place)
     if probe:
-        if resume or init is not None or auto_objective:
-            raise ConfigError("--probe goes with none of --resume, --init and --auto-objective; leave them out")
         return _probe(chosen, output, data, place, 600.0 if budget is None else budget, workers)
-    pairs = pairs_for(chosen, data)
+    task = Task(chosen, training_data(chosen, data), output, place, workers)
     if auto_objective:
-        chosen = _decided(
-            chosen, pairs, output, place, 8e-5 if alpha_rate is None else alpha_rate, workers, resume=resume
-        )
-    return _train(chosen, pairs, output, place, init, workers, resume=resume)
+        task = _decided(task, 8e-5 if alpha_rate is None else alpha_rate, resume=resume)
+    return _train(task, _start(init), resume=resume, override=override, tensorboard=tensorboard)
 
 
-def _train(
-    recipe: Recipe, pairs: Pairs, output: Path, device: str, init: str | None, workers: int, *, resume: bool
-) -> None:
+def _check_needs(option: str, given: bool, other: str, is_there: bool) -> None:
+    if given and not is_there:
+        raise ConfigError(f"{option} is of {other}; give both or neither")
+
+
+def _check_options(*, probe: bool, alone: bool, objective: bool) -> None:
+    if probe and (alone or objective):
+        raise ConfigError("--probe goes with none of --resume, --init and --auto-objective; leave them out")
+
+
+def _fitted(recipe: Recipe, processes: Processes) -> Recipe:
+    from residiff.train.memory import fitted
+
+    return fitted(recipe, processes.device, processes=processes.count)
+
+
+def _start(init: str | None) -> ModelFile | None:
     from residiff import models
-    from residiff import train as training
     from residiff.checkpoint import load_model
 
-    report_every = max(1, recipe.training.iterations // 20)
-    start = None if init is None else load_model(models.find(init))
-    with training.open_run(recipe, output, device, resume=resume, init=start) as run:
+    return None if init is None else load_model(models.find(init))
+
+
+def _train(task: Task, start: ModelFile | None, *, resume: bool, override: bool, tensorboard: bool) -> None:
+    from residiff import train as training
+    from residiff.train.trackers import TensorBoardTracker
+
+    recipe, output = task.recipe, task.output
+    with (
+        stop_on_signals() as stop,
+        training.open_run(recipe, output, task.processes, resume=resume, override=override, init=start) as run,
+    ):
+        run.held_out = task.data.record
         note(f"{recipe.name}: step {run.step} of {recipe.training.iterations}")
-        with progress() as bar:
-            task = bar.add_task("training", total=recipe.training.iterations, completed=run.step)
-            for state in interruptible(run.train(pairs, workers)):
-                bar.update(task, completed=state.step, description=f"loss {state.loss:.4f}")
-                if bar.disable and state.step % report_every == 0:
-                    note(f"step {state.step}, loss {state.loss:.4f}, {state.seconds:.0f} s")
-    note(f"wrote {output / training.MODEL}")
+        wanted = tensorboard and task.processes.is_first
+        trackers = [TensorBoardTracker(output / "tensorboard", run.step)] if wanted else []
+        with progress("speed", "score") as bar:
+            states = run.train(
+                task.data.training, task.workers, held_out=task.data.held_out, stop=stop, trackers=trackers
+            )
+            for state in states:
+                _show(bar, run, state)
+        for tracker in trackers:
+            tracker.close()
+        _finish(run, stop())
 
 
-def _decided(
-    recipe: Recipe, pairs: Pairs, output: Path, device: str, rate: float, workers: int, *, resume: bool
-) -> Recipe:
-    """The recipe with the objective of the run in the folder, or else with the one that is chosen now."""
+def _show(bar: Bar, run: Run, state: Progress) -> None:
+    """The state of a run on the progress bar, or where there is none now and then in a line."""
+    total = run.recipe.training.iterations
+    if not bar.tasks:
+        bar.add_task("training", total=total, completed=run.step, speed="", score="")
+    speed = f"{state.images_per_second:.1f} pairs/s, {state.memory / 2**20:,.0f} MiB"
+    best = run.log.best
+    score = "" if best is None or best.psnr is None else f"best {best.psnr:.2f} dB"
+    bar.update(bar.tasks[0].id, completed=state.step, description=f"loss {state.loss:.4f}", speed=speed, score=score)
+    if bar.disable and state.step % max(1, total // 20) == 0:
+        note(f"step {state.step}, loss {state.loss:.4f}, {state.seconds:.0f} s, {speed} {score}".rstrip())
+
+
+def _finish(run: Run, stopped: bool) -> None:
+    """Say how the run ended, and write its report."""
+    from residiff import files
+    from residiff.reports import training_report
+    from residiff.train import BEST, MODEL
+
+    if not run.processes.is_first:
+        return
+    if stopped:
+        return note(f"saved at step {run.step}; continue with --resume")
+    files.write_bytes(run.folder / "report.html", training_report(run.folder))
+    best = run.log.best
+    if best is not None and best.psnr is not None and best.input_psnr is not None:
+        gain = f"{best.psnr:.2f} dB, {best.psnr - best.input_psnr:+.2f} dB over their input"
+        note(f"held-out pairs: best at step {best.step} ({run.folder / BEST}): {gain}")
+    note(f"wrote {run.folder / MODEL} and {run.folder / 'report.html'}")
+
+
+def _decided(task: Task, rate: float, *, resume: bool) -> Task:
+    """The task with the objective of the run in the folder, or else with the one that is chosen now."""
+    from dataclasses import replace
+
     from residiff.train import auto
     from residiff.train.objective import decided
 
-    known = auto.stored(recipe, output) if resume else None
+    if task.processes.are_many:
+        raise ConfigError("--auto-objective is of one process; choose the objective first, then train by many")
+    known = auto.stored(task.recipe, task.output) if resume else None
     if known is not None:
         note(f"objective: {known.prediction.kind}, as the run began")
-        return known
+        return replace(task, recipe=known)
+    device, pairs = str(task.processes.device), task.data.training
     with progress() as bar:
-        task = bar.add_task("objective", total=auto.LIMIT)
-        for row in interruptible(
-            auto.select_objective(recipe, pairs, output, device, alpha_rate=rate, workers=workers)
-        ):
-            bar.update(task, completed=row.step, description=f"alpha {row.alpha:.4f}")
-    found = decided(recipe, row.objective())
+        bar_task = bar.add_task("objective", total=auto.LIMIT)
+        rows = auto.select_objective(
+            task.recipe, pairs, task.output, device, alpha_rate=rate, workers=task.workers
+        )
+        for row in interruptible(rows):
+            bar.update(bar_task, completed=row.step, description=f"alpha {row.alpha:.4f}")
+    found = decided(task.recipe, row.objective())
     note(f"objective: {found.prediction.kind}, since alpha is {row.alpha:.4f} after {row.step} steps")
-    return found
+    return replace(task, recipe=found)
 
 
-def _probe(recipe: Recipe, output: Path, data: Path | None, device: str, budget: float, workers: int) -> None:
+def _probe(
+    recipe: Recipe, output: Path, data: Path | None, processes: Processes, budget: float, workers: int
+) -> None:
     from residiff.train import split
     from residiff.train.probe import RECOMMENDED, probe
 
+    if processes.are_many:
+        raise ConfigError("--probe is of one process; leave torchrun out")
     with progress() as bar:
         task = bar.add_task("probing", total=round(budget))
-        moments = probe(recipe, split(recipe, data), output, device, budget=budget, workers=workers)
+        moments = probe(recipe, split(recipe, data), output, str(processes.device), budget=budget, workers=workers)
         for moment in interruptible(moments):
             bar.update(task, completed=round(moment.seconds), description=moment.doing)
     verdict = moment.verdict

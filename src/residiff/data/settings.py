@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from residiff.errors import check_range
+from residiff.errors import ConfigError, check_range
 
 
 class Pairing(Enum):
@@ -79,8 +79,8 @@ class DataSettings:
     """What is trained on: procedural images and a degradation, unless a set of pictures is given.
 
     Each procedural picture is `picture` pixels wide; about `reuse` crops of each are used, from the last `window`
-    pictures. `crop` is the side of what the network sees. With `from_masks` a folder's degraded pictures are its clean
-    ones without what is white in its masks.
+    pictures. `crop` is the size of what the network sees, its side or (height, width). With `from_masks` a folder's
+    degraded pictures are its clean ones without what is white in its masks.
 
     `layout` says how a set lies on the disk, "auto" finds it out; `domains` chooses among its kinds of pictures where
     it has several: one to generate, or two to translate from the first to the second. Whole pictures are first made
@@ -89,7 +89,7 @@ class DataSettings:
     """
 
     degrade: Degrade
-    crop: int = 96
+    crop: int | tuple[int, int] = 96
     picture: int = 176
     reuse: int = 8
     window: int = 512
@@ -103,8 +103,27 @@ class DataSettings:
     mixture: tuple[Source, ...] = ()
 
     def __post_init__(self) -> None:
-        check_range("crop", self.crop, 8, 4096)
-        check_range("picture", self.picture, self.crop, 4096)
+        for side in self.crop_size:
+            check_range("crop", side, 8, 4096)
+        if self.augment is Augment.TURNS and self.height != self.width:
+            allowed = "mirror, always-mirror or none"
+            raise ConfigError(f"crop is {self.crop}, which quarter turns would change; set augment = {allowed}")
+        check_range("picture", self.picture, max(self.crop_size), 4096)
         check_range("reuse", self.reuse, 1, 10_000)
         # Another picture than the clean one takes two
         check_range("window", self.window, 1 if self.pairing is Pairing.NAME else 2, 100_000)
+
+    @property
+    def height(self) -> int:
+        """Of a crop."""
+        return self.crop_size[0]
+
+    @property
+    def width(self) -> int:
+        """Of a crop."""
+        return self.crop_size[1]
+
+    @property
+    def crop_size(self) -> tuple[int, int]:
+        """(height, width) of a crop."""
+        return self.crop if isinstance(self.crop, tuple) else (self.crop, self.crop)

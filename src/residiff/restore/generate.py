@@ -51,17 +51,20 @@ def generate(
     check_range("count", count, 1, MAX_SEED)
     check_range("batch", batch, 1, 65_536)
     restorer.check(steps=steps, seed=seed + count - 1, masked=False)
-    side = restorer.recipe.data.crop if size is None else size
-    check_range("size", side, multiple, MAX_SIDE)
-    if side % multiple:
-        raise ConfigError(f"size is {side}; model {name!r} makes multiples of {multiple}")
+    sides = restorer.recipe.data.crop_size if size is None else (size, size)
+    for side in sides:
+        check_range("size", side, multiple, MAX_SIDE)
+        if side % multiple:
+            raise ConfigError(f"size is {side}; model {name!r} makes multiples of {multiple}")
     everyone = range(seed, seed + count)
     groups = (everyone[first : first + batch] for first in range(0, count, batch))
-    return (made for seeds in groups for made in _made(restorer, seeds, side, steps, keep_moments))
+    return (made for seeds in groups for made in _made(restorer, seeds, sides, steps, keep_moments))
 
 
-def _made(restorer: Restorer, seeds: Sequence[int], side: int, steps: int | None, keep: bool) -> Iterator[Generated]:
-    shape = (len(seeds), 3, side, side)
+def _made(
+    restorer: Restorer, seeds: Sequence[int], sides: tuple[int, int], steps: int | None, keep: bool
+) -> Iterator[Generated]:
+    shape = (len(seeds), 3, *sides)
     noise = seeded_noises(seeds, shape, restorer.device)
     moments: list[tuple[Tensor, Tensor]] = []
     for state in restorer.sample(torch.zeros(shape, device=restorer.device), noise, steps):

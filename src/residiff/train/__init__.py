@@ -1,20 +1,26 @@
 """Training: the engine, and what chooses objectives for it."""
 
-from residiff.checkpoint import MODEL, STATE
-from residiff.train.candidates import Split, candidates_for, split
-from residiff.train.engine import METRICS, Progress, Run, open_run, pairs_for
+from residiff.checkpoint import BEST, MODEL, STATES
+from residiff.train.candidates import candidates_for, split
+from residiff.train.data import TrainingData, training_data
+from residiff.train.engine import Run, open_run
+from residiff.train.log import METRICS, Progress, Score
 from residiff.train.objective import Candidate
+from residiff.train.processes import Processes, started
 from residiff.train.rules import average_decay, draw_times, learning_rate
 from residiff.train.standings import Standing, Trial, Verdict
 
 __all__ = [
+    "BEST",
     "METRICS",
     "MODEL",
-    "STATE",
+    "STATES",
     "Candidate",
+    "Processes",
     "Progress",
     "Run",
-    "Split",
+    "Score",
+    "TrainingData",
     "Standing",
     "Trial",
     "Verdict",
@@ -23,6 +29,7 @@ __all__ = [
     "draw_times",
     "learning_rate",
     "open_run",
-    "pairs_for",
     "split",
+    "started",
+    "training_data",
 ]

@@ -25,16 +25,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from residiff import files
-from residiff.checkpoint import STATE, load_state
+from residiff.data.loading import Stretch
 from residiff.data.pair import Pair, Pairs
-from residiff.data.pairs import Stretch
 from residiff.denoiser import LOSSES, Denoiser, Loss
-from residiff.errors import CheckpointError, ConfigError, DivergedError, check_range
+from residiff.errors import ConfigError, DivergedError, check_range
 from residiff.inference import Shown, shown
 from residiff.prediction import Clamp
 from residiff.recipe import Recipe
 from residiff.schedule import Level
 from residiff.seeds import generator
+from residiff.train.keeping import newest, states
 from residiff.train.objective import NOISE, RESIDUAL, Objective, decided
 from residiff.train.optimisers import Optimisers
 from residiff.train.rules import draw_times
@@ -80,11 +80,8 @@ def decide(alpha: float) -> Objective | None:
 
 def stored(recipe: Recipe, folder: Path) -> Recipe | None:
     """`recipe` with the objective that the run in `folder` is trained by; None where no run can be continued."""
-    try:
-        state = load_state(folder / STATE)
-    except CheckpointError:
-        return None
-    return decided(recipe, state.recipe.prediction)
+    state = newest(folder)
+    return None if state is None else decided(recipe, state.recipe.prediction)
 
 
 def read_both(alpha: Tensor, level: Level, x_t: Tensor, x_in: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,6 +117,7 @@ class _Undecided:
         self.alpha = nn.Parameter(torch.tensor(START, device=self.device))
         self.optimisers = Optimisers(self.recipe, self.denoiser.backbone)
         self.alpha_optimiser = torch.optim.Adam([self.alpha], alpha_rate)
+        self.unscaled = torch.amp.GradScaler(self.device.type, enabled=False)
 
     def update(self, batch: Pair, step: int) -> tuple[float, float]:
         """Train weights and alpha by a batch; both losses."""
@@ -129,7 +127,7 @@ class _Undecided:
         self.alpha_optimiser.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         # A rate that warms up would let alpha judge weights that have learnt nothing: it is held
-        norm = self.optimisers.step(self.recipe.training.learning_rate)
+        norm = self.optimisers.step(self.recipe.training.learning_rate, self.unscaled)
         if not torch.isfinite(total + norm):
             losses = f"residual {residual.item()}, noise {noise.item()}"
             raise DivergedError(f"undecided, the losses were {losses} at step {step}; lower training.learning_rate")
@@ -142,7 +140,9 @@ class _Undecided:
         noise = torch.randn(batch.clean.shape, generator=source).to(self.device)
         times = draw_times(settings, len(self.recipe.schedule), source)[: len(noise)].to(self.device)
         batch_shown = shown(self.recipe.network, batch, self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        # Of two optimisers, alpha's is not scaled: float16 is not for it
+        half = settings.precision != "float32"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             return both_losses(self.alpha, self.denoiser, batch_shown, times, noise, LOSSES[settings.loss])
 
 
@@ -179,7 +179,7 @@ def select_objective(
     """
     _check(recipe, alpha_rate, limit)
     with files.lock(folder):
-        if (folder / STATE).exists():
+        if states(folder):
             raise ConfigError(f"{folder} holds a run already; continue it with --resume, or take another folder")
         rows: list[Weighing] = []
         try:

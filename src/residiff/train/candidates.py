@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-from residiff.data.pair import Pair, Pairs
-from residiff.data.pairs import PairedFolder, SyntheticPairs
 from residiff.data.settings import Pairing
 from residiff.errors import ConfigError
 from residiff.prediction import X0, AnyPrediction, Residual, ResidualNoise, ResNoise
 from residiff.recipe import Recipe
 from residiff.schedule import RDDM, AnySchedule, Resfusion
+from residiff.train.data import TrainingData, training_data
 from residiff.train.objective import NOISE, Candidate, changed, decided
 
-HELD_OUT = 32
+SHARE, HELD_OUT = 0.2, 32
 FEWEST_PAIRS = 5
-
-
-class Split(NamedTuple):
-    """What candidates are trained on, and the pairs (3, H, W) in [0, 1] that they never see."""
-
-    training: Pairs
-    held_out: tuple[Pair, ...]
 
 
 def candidates_for(recipe: Recipe) -> tuple[Candidate, ...]:
@@ -77,41 +66,20 @@ def _name(recipe: Recipe) -> str:
     return f"{kind}-{recipe.prediction.kind}"
 
 
-def split(recipe: Recipe, folder: Path | None) -> Split:
-    """Training data and held-out pairs: of a folder a fifth of its pictures, of procedural ones those after the last.
+def split(recipe: Recipe, folder: Path | None) -> TrainingData:
+    """Training data, and of a set a fifth of the pairs held out, at most 32; of procedural pictures 32.
 
     Raises
     ------
     ConfigError
-        If the folder holds fewer than 5 pairs.
+        If the set holds fewer than 5 pairs.
     """
-    if folder is None:
-        return _split_procedural(recipe)
-    whole = PairedFolder(folder, recipe.data, recipe.training.seed, mask=recipe.network.mask)
-    total = len(whole.files["clean"])
-    if total < FEWEST_PAIRS:
+    validation = recipe.validation.model_copy(update={"on": "carved", "share": SHARE, "most": HELD_OUT})
+    data = training_data(recipe.model_copy(update={"validation": validation}), folder)
+    total = data.training.size + len(data.held_out)
+    if data.training.size and total < FEWEST_PAIRS:
         raise ConfigError(f"{folder} holds {total} pairs; a probe needs {FEWEST_PAIRS} or more, to hold some out")
-    # Spread over the names, which often are in the order of scenes
-    chosen = set(range(0, total, max(FEWEST_PAIRS, math.ceil(total / HELD_OUT))))
-    held = _part(whole, chosen)
-    return Split(_part(whole, set(range(total)) - chosen), tuple(held(index) for index in range(len(chosen))))
-
-
-def _part(whole: PairedFolder, places: set[int]) -> PairedFolder:
-    part = copy.copy(whole)
-    part.files = {kind: [paths[place] for place in sorted(places)] for kind, paths in whole.files.items()}
-    part.source = f"{whole.source}, {len(places)} of them"
-    return part
-
-
-def _split_procedural(recipe: Recipe) -> Split:
-    data, settings = recipe.data, recipe.training
-    last = settings.iterations * settings.batch * settings.accumulate
-    # Pair i shows one of the `window` pictures from i // reuse on
-    first = (last // data.reuse + data.window + 1) * data.reuse
-    beyond = SyntheticPairs(data, settings.seed)
-    held_out = tuple(beyond(first + data.reuse * index) for index in range(HELD_OUT))
-    return Split(SyntheticPairs(data, settings.seed), held_out)
+    return data
 
 
 TOTAL_NOISES = (0.01, 0.1, 1.0)

@@ -1,175 +1,209 @@
 """Training: pairs -> loss -> optimiser -> average of the weights -> checkpoint.
 
-Every draw (pair, time, noise) depends on the recipe's seed and the step's number alone, so that a run which was stopped
-and continued gives the weights of one that was not.
+Every draw (pair, time, noise, dropout) depends on the recipe's seed and the update's number alone, so that a run which
+was stopped and continued, or shared by several processes, gives the weights of one that was not.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
+import json
 import logging
-import math
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from residiff import files
-from residiff.checkpoint import (
-    MODEL,
-    STATE,
-    ModelFile,
-    TrainingState,
-    check_keys,
-    load_state,
-    save_model,
-    save_state,
-)
+from residiff.checkpoint import BEST, MODEL, ModelFile, TrainingState, save_model
+from residiff.data.loading import Drawn, Faults, loader
 from residiff.data.pair import Pair, Pairs
-from residiff.data.pairs import PairedFolder, Stretch, SyntheticPairs
-from residiff.denoiser import LOSSES, Denoiser
 from residiff.errors import CheckpointError, ConfigError, DivergedError, ModelFileError
-from residiff.inference import shown
-from residiff.recipe import Recipe
-from residiff.seeds import generator
-from residiff.train.optimisers import Optimisers
-from residiff.train.rules import average_decay, draw_times, learning_rate
+from residiff.recipe import Recipe, difference
+from residiff.train.clock import Clock
+from residiff.train.keeping import clear_remains, keep, load, newest, states
+from residiff.train.learner import Learner, Outcome
+from residiff.train.log import Progress, RunLog, Score
+from residiff.train.processes import Processes
+from residiff.train.rules import Descent, epoch_of, learning_rate
+from residiff.train.trackers import Tracker
+from residiff.train.watching import Watcher
 
 logger = logging.getLogger(__name__)
 
-METRICS = "metrics.csv"
+RECIPE, DIVERGED = "recipe.toml", "diverged.json"
+# Updates in a row that may be left out because they are not finite
+SKIPS = 100
 
 
-@dataclass(frozen=True)
-class Progress:
-    """One step done: its number (1-based), loss, learning rate, and seconds since this process began training."""
-
-    step: int
-    loss: float
-    learning_rate: float
-    seconds: float
+def _never() -> bool:
+    return False
 
 
 class Run:
-    """A training run: the network, its running average and its optimiser, and where it stands.
+    """A training run: the network in training, its log, and where it stands.
 
     Parameters
     ----------
     recipe : what is trained, and how
-    folder : where `model.safetensors` (the averaged weights), `state.safetensors` and `metrics.csv` are written
-    device : where the arithmetic is done
+    folder : what it writes, and continues from
+    processes : those that train it together, and the device; alone on the CPU if None
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, device: str = "cpu") -> None:
-        self.recipe = recipe
-        self.folder = folder
-        self.device = torch.device(device)
+    def __init__(self, recipe: Recipe, folder: Path, processes: Processes | None = None) -> None:
+        self.recipe, self.folder = recipe, folder
+        self.processes = Processes(torch.device("cpu")) if processes is None else processes
+        self.learner = Learner(recipe, self.processes)
+        self.log = RunLog(folder, writes=self.processes.is_first)
         self.step = 0
-        self.rows: list[Progress] = []
         self.source = ""
-        # torch's layers draw from the global generator: leave it as it was
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.training.seed)
-            self.denoiser: Denoiser = recipe.build().to(self.device)
-        self.average = {key: value.clone() for key, value in self.denoiser.backbone.state_dict().items()}
-        self.optimisers = Optimisers(recipe, self.denoiser.backbone)
+        self.descent = Descent()
+        self.skips = 0
+        # What the model file says of its validation
+        self.held_out: dict[str, object] = {}
 
-    def train(self, pairs: Pairs, workers: int = 0) -> Iterator[Progress]:
-        """Train to the last step, saving on the way and at the end; yields after each step.
+    def train(
+        self,
+        pairs: Pairs,
+        workers: int = 0,
+        *,
+        held_out: Sequence[Pair] = (),
+        stop: Callable[[], bool] = _never,
+        trackers: Sequence[Tracker] = (),
+    ) -> Iterator[Progress]:
+        """Train to the last update, saving on the way and at the end; yields after each update.
+
+        Parameters
+        ----------
+        pairs : what to train on
+        workers : processes that prepare the data
+        held_out : pairs to validate by, (3, H, W) in [0, 1]
+        stop : asked after each update; where it says so in any process, the run is saved and ends
+        trackers : who else is told of figures and pictures
 
         Raises
         ------
         DivergedError
-            If a loss or gradient is not finite; the weights are left as the last good step made them.
+            If a loss or gradient is not finite; the weights are left, and saved, as the last good update made them.
         CheckpointError
             If the run was begun on other data.
+        ImageError
+            If too many of the pictures cannot be read.
         """
+        self._begin(pairs)
+        settings = self.recipe.training
+        watcher = Watcher(self.recipe, self.folder, self.log, held_out, self.processes.device, trackers)
+        clock = Clock(settings.save_seconds, settings.batch * settings.accumulate, self.processes.device)
+        with contextlib.closing(self.log):
+            yield from self._updates(pairs, workers, watcher, clock, stop)
+
+    def _updates(
+        self, pairs: Pairs, workers: int, watcher: Watcher, clock: Clock, stop: Callable[[], bool]
+    ) -> Iterator[Progress]:
+        self._validate(watcher)
+        for batch in self._batches(pairs, workers):
+            rate = learning_rate(self.recipe.training, self.step, self.descent.falls)
+            outcome = self._update(batch, rate, pairs)
+            progress = clock.progress(self.step, outcome, rate)
+            watcher.updated(progress)
+            stops, saves = self.processes.any_of(stop(), clock.is_due())
+            if not stops:
+                self._validate(watcher)
+            if stops or (saves and self.step < self.recipe.training.iterations):
+                self.save()
+                clock.restart()
+            yield progress
+            if stops:
+                return
+        self.save()
+        self._save_others()
+
+    def _begin(self, pairs: Pairs) -> None:
         if self.source not in ("", pairs.source):
             raise CheckpointError(f"the run was begun on {self.source}, not on {pairs.source}; give the same --data")
-        self.source = pairs.source
+        self.source, self.epoch = pairs.source, epoch_of(self.recipe.training, pairs.size)
+        if self.step == 0 and self.processes.is_first:
+            self.log.back_to(0)
+            files.write_bytes(self.folder / RECIPE, self.recipe.toml().encode())
+
+    def _batches(self, pairs: Pairs, workers: int) -> Iterator[Drawn]:
+        """Of each update to come this process's share; what could not be read is noted, within bounds."""
         settings = self.recipe.training
-        began = saved = time.monotonic()
         count = settings.batch * settings.accumulate
-        stretch = Stretch(pairs, self.step * count, settings.iterations * count)
-        loader = DataLoader(stretch, batch_size=count, num_workers=workers)
-        for batch in loader:
-            rate = learning_rate(settings, self.step)
-            loss = self._update(batch, rate)
-            progress = Progress(self.step, loss, rate, time.monotonic() - began)
-            self.rows.append(progress)
-            if time.monotonic() - saved > settings.save_seconds and self.step < settings.iterations:
-                self.save()
-                saved = time.monotonic()
-            yield progress
-        self.save()
+        faults = Faults(pairs.size)
+        for text in self.log.events("fault"):
+            faults.add(text)
+        first, last = self.step * count, settings.iterations * count
+        for batch in loader(pairs, first, last, count, workers, slot=self.processes.share(count)):
+            (is_faulty,) = self.processes.any_of(any(batch.fault))
+            for text in self.processes.gathered(batch.fault) if is_faulty else ():
+                if text and faults.add(text):
+                    self.log.event(self.step, "fault", text)
+            yield batch
 
-    def _update(self, pairs: Pair, rate: float) -> float:
-        settings = self.recipe.training
-        self.optimisers.zero_grad()
-        loss = self._backward(pairs, generator(settings.seed, 4, self.step))
-        if not math.isfinite(loss):
-            raise DivergedError(f"loss {loss} at step {self.step + 1}; lower training.learning_rate")
-        norm = self.optimisers.step(rate)
-        if not torch.isfinite(norm):
-            where = f"loss {loss} and gradient {norm.item()} at step {self.step + 1}"
-            raise DivergedError(f"{where}; lower training.learning_rate")
+    def _update(self, batch: Drawn, rate: float, pairs: Pairs) -> Outcome:
+        outcome = self.learner.update(batch.pair, self.step, rate)
+        if outcome.is_finite:
+            self.descent = self.descent.after(outcome.loss, self.epoch, self.recipe.training.plateau)
+            self.skips = 0
+        else:
+            self._leave_out(outcome, [pairs.name(index) for index in batch.index])
         self.step += 1
-        self._follow(average_decay(settings, self.step))
-        return loss
+        return outcome
 
-    def _backward(self, pairs: Pair, source: torch.Generator) -> float:
-        """The mean loss of an update's pairs, in parts of `batch`, and its gradient."""
-        settings = self.recipe.training
-        noise = torch.randn(pairs.clean.shape, generator=source)
-        times = draw_times(settings, len(self.recipe.schedule), source)
-        looks_back = bool(torch.rand((), generator=source) < 0.5)
-        total = 0.0
-        for part in zip(*(torch.split(whole, settings.batch) for whole in (*pairs, noise, times)), strict=True):
-            clean, degraded, mask, drawn, t = part
-            loss = self._loss(Pair(clean, degraded, mask), drawn, t, looks_back) / settings.accumulate
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
-        return total
-
-    def _loss(self, pairs: Pair, noise: Tensor, times: Tensor, looks_back: bool) -> Tensor:
-        settings = self.recipe.training
-        batch = shown(self.recipe.network, pairs, self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            return self.denoiser.loss(
-                batch.x0,
-                batch.x_in,
-                times.to(self.device),
-                batch.condition,
-                noise=noise.to(self.device),
-                loss=LOSSES[settings.loss],
-                posterior_weight=settings.posterior_weight,
-                looks_back=looks_back,
-            )
-
-    def _follow(self, decay: float) -> None:
-        if decay == 1:
+    def _leave_out(self, outcome: Outcome, names: list[str]) -> None:
+        """Go on without an update, or end the run as the one before left it."""
+        where = f"loss {outcome.loss} and gradient {outcome.norm} at step {self.step + 1}"
+        self.skips += 1
+        if outcome.overflowed or (self.recipe.training.not_finite == "skip" and self.skips <= SKIPS):
+            self.log.event(self.step, "overflow" if outcome.overflowed else "skipped", where)
             return
-        current = self.denoiser.backbone.state_dict()
-        torch._foreach_lerp_(list(self.average.values()), [current[key] for key in self.average], 1 - decay)
+        self.save()
+        facts = {"step": self.step + 1, "loss": str(outcome.loss), "gradient": str(outcome.norm), "pairs": names}
+        path = self.folder / DIVERGED
+        files.write_bytes(path, (json.dumps(facts, indent=2) + "\n").encode())
+        raise DivergedError(f"{where}; its pairs are in {path}; lower training.learning_rate")
+
+    def _validate(self, watcher: Watcher) -> None:
+        if not watcher.is_due(self.step):
+            return
+        weights = self.average
+        best = watcher.validate(weights, self.step) if self.processes.is_first else None
+        if best is not None:
+            save_model(self.folder / BEST, ModelFile(self.recipe, weights, self.card(best)))
+
+    @property
+    def average(self) -> dict[str, Tensor]:
+        """The averaged weights, whole; all processes must ask for them."""
+        return self.learner.average()
+
+    def card(self, score: Score | None = None) -> dict[str, object]:
+        """What a model file says of its training; `score` is the validation of its weights."""
+        images = self.step * self.recipe.training.batch * self.recipe.training.accumulate
+        known = {"data": self.source, "iterations": self.step, "images": images}
+        figures = {} if score is None else {key: value for key, value in vars(score).items() if value is not None}
+        return known | ({"validation": self.held_out | figures} if self.held_out else {})
 
     def save(self) -> None:
         """Write the averaged model, the log, and last the state to continue from, each atomically."""
-        images = self.step * self.recipe.training.batch * self.recipe.training.accumulate
-        card = {"data": self.source, "iterations": self.step, "images": images}
-        save_model(self.folder / MODEL, ModelFile(self.recipe, self.average, card))
-        files.write_bytes(self.folder / METRICS, _csv(self.rows))
-        save_state(self.folder / STATE, TrainingState(self.recipe, self.step, self.source, self._tensors()))
+        self.processes.check_equal(self.learner.backbone)
+        # Of shards all processes must have a part in these
+        tensors, weights = self.learner.tensors(), self.average
+        if self.processes.is_first:
+            score = next((score for score in self.log.scores if score.step == self.step), None)
+            save_model(self.folder / MODEL, ModelFile(self.recipe, weights, self.card(score)))
+            self.log.sync()
+            facts = {"descent": vars(self.descent)}
+            state = TrainingState(self.recipe, self.step, self.source, tensors, facts)
+            keep(self.folder, state, self.recipe.training.keep)
 
-    def _tensors(self) -> dict[str, Tensor]:
-        tensors = {f"average.{key}": value for key, value in self.average.items()}
-        tensors |= {f"weights.{key}": value for key, value in self.denoiser.backbone.state_dict().items()}
-        return tensors | {f"optimiser.{key}": value for key, value in self.optimisers.tensors().items()}
+    def _save_others(self) -> None:
+        """Write a model for each of the other averages."""
+        for decay, weights in self.learner.other_averages().items():
+            if self.processes.is_first:
+                path = self.folder / f"model-{decay:g}.safetensors"
+                save_model(path, ModelFile(self.recipe, weights, self.card() | {"average": decay}))
 
     def begin_from(self, model: ModelFile) -> None:
         """Start from a model's averaged weights in place of random ones.
@@ -179,55 +213,47 @@ class Run:
         ModelFileError
             Naming the weights that do not fit the recipe's network.
         """
-        weights = model.denoiser().backbone.state_dict()
-        check_keys(self.average, weights)
-        self.denoiser.backbone.load_state_dict(weights)
-        self.average = {key: value.clone() for key, value in self.denoiser.backbone.state_dict().items()}
+        self.learner.begin_from(model.denoiser().backbone.state_dict())
 
-    def resume(self) -> None:
-        """Continue from the state in the folder.
+    def resume(self, state: TrainingState, *, override: bool = False) -> None:
+        """Continue from `state`, with this run's recipe.
 
         Raises
         ------
         CheckpointError
-            If there is none, it is damaged, or it belongs to another recipe.
+            If it belongs to another recipe, unless `override` is set, or does not fit this one's network, or the log.
         """
-        state = load_state(self.folder / STATE)
-        if state.recipe != self.recipe:
-            raise CheckpointError(f"{self.folder} was trained by another recipe; take that one, or another folder")
+        changes = difference(state.recipe, self.recipe)
+        if changes and not override:
+            listed = "\n  ".join(changes)
+            mends = "take that one, or another folder, or continue by the new one all the same with --override"
+            raise CheckpointError(f"{self.folder} was trained by another recipe:\n  {listed}\n{mends}")
         try:
-            rows = [row for row in _read_csv(self.folder / METRICS) if row.step <= state.step]
-            if [row.step for row in rows] != list(range(1, state.step + 1)):
-                raise CheckpointError(f"{METRICS} does not hold each step once")
-            self._continue_from(state.tensors)
-        except (OSError, LookupError, TypeError, ValueError, csv.Error, ModelFileError) as error:
+            descent = Descent(**state.facts["descent"])
+            self.log.check(state.step)
+            self.learner.load(state.tensors)
+        except (LookupError, TypeError, ValueError, ModelFileError) as error:
             raise CheckpointError(f"cannot continue from {self.folder}: {error}") from error
-        self.step, self.rows, self.source = state.step, rows, state.source
-
-    def _continue_from(self, tensors: Mapping[str, Tensor]) -> None:
-        like = {f"{group}.{key}": value for group in ("average", "weights") for key, value in self.average.items()}
-        like |= {f"optimiser.{key}": value for key, value in self.optimisers.expected().items()}
-        check_keys(like, tensors)
-        self.denoiser.backbone.load_state_dict({key: tensors[f"weights.{key}"] for key in self.average})
-        self.average = {key: tensors[f"average.{key}"].to(self.device) for key in self.average}
-        kept = {key.removeprefix("optimiser."): value for key, value in tensors.items() if key.startswith("optimiser.")}
-        self.optimisers.load(kept)
-
-
-def pairs_for(recipe: Recipe, folder: Path | None) -> Pairs:
-    """The training pairs of a folder, or procedural ones where none is given."""
-    if folder is None:
-        return SyntheticPairs(recipe.data, recipe.training.seed)
-    return PairedFolder(folder, recipe.data, recipe.training.seed, mask=recipe.network.mask)
+        self.log.back_to(state.step)
+        self.step, self.source, self.descent = state.step, state.source, descent
+        self.log.event(self.step, "resumed", "; ".join(changes))
+        self.log.close()
 
 
 @contextlib.contextmanager
 def open_run(
-    recipe: Recipe, folder: Path, device: str = "cpu", *, resume: bool = False, init: ModelFile | None = None
+    recipe: Recipe,
+    folder: Path,
+    processes: Processes | None = None,
+    *,
+    resume: bool = False,
+    override: bool = False,
+    init: ModelFile | None = None,
 ) -> Iterator[Run]:
     """A run that holds `folder` for itself; with `resume` it continues, or says why it begins anew.
 
-    A run that begins takes the weights of `init`, where one is given, in place of random ones.
+    A run that begins takes the weights of `init`, where one is given, in place of random ones. With `override` a run is
+    continued though the recipe has changed.
 
     Raises
     ------
@@ -236,39 +262,28 @@ def open_run(
     LockedError
         If another process trains in the folder.
     CheckpointError
-        If the state in the folder is whole, but belongs to another recipe or does not fit its log.
+        If the newest whole state in the folder belongs to another recipe or does not fit its log.
     """
-    with files.lock(folder):
-        run = Run(recipe, folder, device)
+    run = Run(recipe, folder, processes)
+    with files.lock(folder) if run.processes.is_first else contextlib.nullcontext():
+        if run.processes.is_first:
+            clear_remains(folder)
+        run.processes.wait()
         if init is not None:
             run.begin_from(init)
         if resume:
-            _continue_or_begin(run)
-        elif (folder / STATE).exists():
+            _continue_or_begin(run, override)
+        elif states(folder):
             raise ConfigError(f"{folder} holds a run already; continue it with --resume, or take another folder")
-        yield run
+        with contextlib.closing(run.log):
+            yield run
 
 
-def _continue_or_begin(run: Run) -> None:
-    try:
-        load_state(run.folder / STATE)
-    except CheckpointError as error:
-        logger.warning("%s; starting from the beginning", error)
-    else:
-        run.resume()
-
-
-def _csv(rows: list[Progress]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", "loss", "learning_rate", "seconds"])
-    writer.writerows([row.step, f"{row.loss:.6g}", f"{row.learning_rate:.6g}", f"{row.seconds:.2f}"] for row in rows)
-    return text.getvalue().encode()
-
-
-def _read_csv(path: Path) -> list[Progress]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            Progress(int(row["step"]), float(row["loss"]), float(row["learning_rate"]), float(row["seconds"]))
-            for row in csv.DictReader(file)
-        ]
+def _continue_or_begin(run: Run, override: bool) -> None:
+    """All processes take the state that the first one chooses."""
+    state = newest(run.folder) if run.processes.is_first else None
+    step = run.processes.told(-1 if state is None else state.step)
+    if step >= 0:
+        run.resume(state or load(run.folder, step), override=override)
+    elif run.processes.is_first:
+        logger.warning("there is no whole checkpoint in %s; starting from the beginning", run.folder)

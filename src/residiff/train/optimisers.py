@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from residiff.nn.unet import TwoUNets
 from residiff.recipe import Recipe, Training
+from residiff.train.sharding import like, whole
 
 Parameters = list[nn.Parameter]
 # What they keep of a parameter
@@ -33,19 +35,21 @@ class Optimisers:
         # The published code clips the joint norm of both networks
         self.clipped = [sum(groups, [])] if recipe.compat == "paper" else groups
 
-    def step(self, rate: float) -> Tensor:
+    def step(self, rate: float, scaler: torch.amp.GradScaler) -> float:
         """Clip the gradients and move the weights at the learning rate `rate`; gives the norm before clipping.
 
-        Where the norm is not finite nothing is moved.
+        Where the norm is not finite nothing is moved. `scaler` is what the loss was scaled by.
         """
-        norms = torch.stack([nn.utils.clip_grad_norm_(group, self.settings.clip) for group in self.clipped])
-        norm = norms.max()
-        if torch.isfinite(norms).all():
+        for optimiser in self.optimisers:
+            scaler.unscale_(optimiser)
+        norms = [whole(nn.utils.clip_grad_norm_(group, self.settings.clip)).item() for group in self.clipped]
+        if all(map(math.isfinite, norms)):
             for optimiser in self.optimisers:
                 for group in optimiser.param_groups:
                     group["lr"] = rate
-                optimiser.step()
-        return norm
+                scaler.step(optimiser)
+        scaler.update()
+        return max(norms, key=lambda norm: math.inf if math.isnan(norm) else norm)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -82,8 +86,15 @@ class Optimisers:
         """Take the state that `tensors` gave."""
         for number, optimiser in enumerate(self.optimisers):
             indices = range(len(optimiser.param_groups[0]["params"]))
-            moments = {index: {key: tensors[f"{number}.{index}.{key}"] for key in self._moments} for index in indices}
+            moments = {index: self._moments_of(optimiser, number, index, tensors) for index in indices}
             optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+
+    def _moments_of(
+        self, optimiser: torch.optim.Optimizer, number: int, index: int, tensors: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        parameter = optimiser.param_groups[0]["params"][index]
+        named = {key: tensors[f"{number}.{index}.{key}"] for key in self._moments}
+        return {key: value if key == "step" else like(value, parameter) for key, value in named.items()}
 
 
 def _groups(backbone: nn.Module, per_head: bool) -> list[Parameters]:

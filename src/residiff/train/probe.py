@@ -20,18 +20,15 @@ from statistics import fmean
 from typing import NoReturn
 
 import torch
-from torch import Tensor
 
 from residiff import files
 from residiff.checkpoint import ModelFile
 from residiff.data.pair import Pair
-from residiff.denoiser import Denoiser, from_model
 from residiff.errors import ConfigError, DivergedError, check_range
-from residiff.inference import Shown, sampled, shown
-from residiff.metrics import psnr
 from residiff.recipe import Recipe
-from residiff.sample import seeded_noise
-from residiff.train import STATE, Candidate, Run, Split, Standing, Trial, Verdict, candidates_for, open_run
+from residiff.train import Candidate, Processes, Run, Standing, TrainingData, Trial, Verdict, candidates_for, open_run
+from residiff.train.keeping import states
+from residiff.train.validation import Validation, decibels
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +38,6 @@ CANDIDATES = "candidates"
 BUDGET = 600.0
 MIN_STEPS = 20
 TIMED = 5
-# Above it two pictures are equal in 8 bits
-EQUAL = 60.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,6 @@ class Moment:
     verdict: Verdict
 
 
-@torch.inference_mode()
 def score(run: Run, held_out: Sequence[Pair]) -> tuple[float, ...]:
     """PSNR in dB of what the run's averaged weights restore of each pair, at most 60.
 
@@ -63,27 +57,9 @@ def score(run: Run, held_out: Sequence[Pair]) -> tuple[float, ...]:
     DivergedError
         If a result is not finite.
     """
-    denoiser = ModelFile(run.recipe, run.average).denoiser().to(run.device)
-    size, scores = run.recipe.training.batch, []
-    for first in range(0, len(held_out), size):
-        pairs = held_out[first : first + size]
-        batch = Pair(*(torch.stack(parts) for parts in zip(*pairs, strict=True)))
-        results = _restored(denoiser, run.recipe, shown(run.recipe.network, batch, run.device)).cpu()
-        if not torch.isfinite(results).all():
-            raise DivergedError(f"after {run.step} steps the results are not finite; lower training.learning_rate")
-        scores += [_decibels(result, pair.clean) for result, pair in zip(from_model(results), pairs, strict=True)]
-    return tuple(scores)
-
-
-def _restored(denoiser: Denoiser, recipe: Recipe, batch: Shown) -> Tensor:
-    """(N, C, H, W) in [-1, 1], all from the same noise."""
-    noise = seeded_noise(0, batch.x_in.shape, batch.x_in.device)
-    *_, last = sampled(denoiser, recipe, batch.x_in, noise, condition=batch.condition)
-    return last.x
-
-
-def _decibels(image: Tensor, clean: Tensor) -> float:
-    return min(EQUAL, psnr(image, clean))
+    denoiser = ModelFile(run.recipe, run.average).denoiser().to(run.processes.device)
+    results = Validation(run.recipe, held_out, run.processes.device).restored(denoiser)
+    return tuple(decibels(result, pair.clean) for result, pair in zip(results, held_out, strict=True))
 
 
 def halvings(total: int) -> list[int]:
@@ -109,7 +85,7 @@ def affordable(seconds: float, rounds: Sequence[int], step_seconds: float, score
 
 
 def probe(
-    recipe: Recipe, data: Split, folder: Path, device: str = "cpu", *, budget: float = BUDGET, workers: int = 0
+    recipe: Recipe, data: TrainingData, folder: Path, device: str = "cpu", *, budget: float = BUDGET, workers: int = 0
 ) -> Iterator[Moment]:
     """Compare the `candidates` of a recipe within `budget` seconds; the verdict is that of the last moment.
 
@@ -128,7 +104,7 @@ def probe(
     check_range("training.iterations", recipe.training.iterations, MIN_STEPS, 100_000_000)
     contest = _Contest(candidates_for(recipe), data, folder, device, workers)
     with files.lock(folder):
-        if (folder / TABLE).exists() or (folder / STATE).exists():
+        if (folder / TABLE).exists() or states(folder):
             raise ConfigError(f"{folder} holds a probe or a run already; take another folder")
         yield from contest.hold(budget)
 
@@ -136,10 +112,13 @@ def probe(
 class _Contest:
     """The candidates, and what became of them."""
 
-    def __init__(self, entrants: Sequence[Candidate], data: Split, folder: Path, device: str, workers: int) -> None:
-        self.data, self.folder, self.device, self.workers = data, folder, device, workers
+    def __init__(
+        self, entrants: Sequence[Candidate], data: TrainingData, folder: Path, device: str, workers: int
+    ) -> None:
+        self.data, self.folder, self.workers = data, folder, workers
+        self.processes = Processes(torch.device(device))
         self.standings = {one.name: Standing(one) for one in entrants}
-        self.start = fmean(_decibels(pair.degraded, pair.clean) for pair in data.held_out)
+        self.start = fmean(decibels(pair.degraded, pair.clean) for pair in data.held_out)
         self.began = time.monotonic()
 
     def hold(self, budget: float) -> Iterator[Moment]:
@@ -189,7 +168,7 @@ class _Contest:
 
     def _cost(self, recipe: Recipe) -> tuple[float, float]:
         with tempfile.TemporaryDirectory() as place:
-            run = Run(recipe, Path(place), self.device)
+            run = Run(recipe, Path(place), self.processes)
             moments = [time.monotonic() for _ in islice(run.train(self.data.training, self.workers), 1 + TIMED)]
             began = time.monotonic()
             score(run, self.data.held_out)
@@ -200,7 +179,7 @@ class _Contest:
         name, began = one.candidate.name, time.monotonic()
         place = self.folder / CANDIDATES / name
         try:
-            with open_run(one.candidate.recipe, place, self.device, resume=(place / STATE).exists()) as run:
+            with open_run(one.candidate.recipe, place, self.processes, resume=bool(states(place))) as run:
                 for progress in islice(run.train(self.data.training, self.workers), steps):
                     yield self._moment(f"{name}, step {progress.step}")
                 run.save()

@@ -1,0 +1,158 @@
+"""What lies in a set before anything is matched: every picture of every kind under its key, faults and all.
+
+`catalog.open_set` refuses a set at its first fault; here each is kept, to be named.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from residiff.data import layouts
+from residiff.data.catalog import AUTO, LAYOUTS, detect, open_set
+from residiff.data.findings import Fault, Finding, finding
+from residiff.data.layouts import PairedFiles, Rule, known
+from residiff.data.matching import Files
+from residiff.data.parts import Part
+from residiff.data.settings import Pairing
+from residiff.data.tree import Tree, expression, found, is_picture, joined, places
+from residiff.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a set is looked at for: which of its domains, how they are paired, whether with masks (None: if any)."""
+
+    pairing: Pairing = Pairing.NAME
+    domains: tuple[str, ...] = ()
+    masks: bool | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """A part of a set, "train" say.
+
+    `kinds` holds for each kind of picture the keys and the parts of all that were found, in order; those of one key
+    belong together. With `many`, several degraded ones may have the key of one clean one. `strays` are files among them
+    that are no pictures by their names, or not named as in such a set.
+    """
+
+    name: str
+    kinds: Mapping[str, tuple[Sequence[str], Sequence[Part]]]
+    many: bool = False
+    strays: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many pairs it has, or pictures, going by the clean ones, or the degraded ones where they are more."""
+        return len(self.kinds["degraded" if self.many and "degraded" in self.kinds else "clean"][0])
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A set: what it is called, its splits, how many pairs of each are published, and what could not be listed."""
+
+    title: str
+    splits: tuple[Split, ...]
+    published: Mapping[str, int]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many pairs there are, or pictures, about, if some have no partner."""
+        return sum(split.size for split in self.splits)
+
+
+def list_set(path: Path, layout: str = AUTO, wanted: Wanted | None = None) -> Listing:
+    """All that lies in the set at `path`, of whatever split.
+
+    Raises
+    ------
+    ConfigError
+        If the layout does not exist or `path` is no set of it, or none of its splits can be listed.
+    """
+    wanted = wanted or Wanted()
+    name = detect(path) if layout == AUTO else layout
+    if name not in LAYOUTS:
+        raise ConfigError(f"no layout {name!r}; there are {', '.join([AUTO, *LAYOUTS])}")
+    row, tree = LAYOUTS[name], Tree(path)
+    finder = next((each for each in row.finders if each.fits(tree)), row.finders[0])
+    counts = {} if wanted.domains else row.counts
+    if isinstance(finder, PairedFiles):
+        return Listing(row.title, tuple(_files(tree, finder, wanted)), counts)
+    splits, findings = _opened(path, name, wanted)
+    return Listing(row.title, splits, counts, findings)
+
+
+def _files(tree: Tree, finder: PairedFiles, wanted: Wanted) -> Iterable[Split]:
+    """The splits of a set in files, as far as they are there."""
+    every = dict(finder.rules)
+    for domain in wanted.domains:
+        every |= finder.variants[known(domain, finder.domains, str(tree.root))]
+    for name, rules in every.items():
+        rule = _rule(tree, rules)
+        if rule is not None:
+            kinds = _kinds(tree, rule, wanted)
+            columns = {kind: _column(tree, rule[kind]) for kind in kinds}
+            yield Split(name, columns, finder.many, tuple(_strays(tree, rule, kinds)))
+
+
+def _rule(tree: Tree, rules: Sequence[Rule]) -> Rule | None:
+    """The first of the rules that a clean or degraded picture follows."""
+    pairs = ((rule, kind) for rule in rules for kind in ("clean", "degraded"))
+    return next((rule for rule, kind in pairs if any(True for _ in found(tree, rule[kind]))), None)
+
+
+def _kinds(tree: Tree, rule: Rule, wanted: Wanted) -> list[str]:
+    """The kinds to look at: those there are, and those needed even if their folders are not there."""
+    if wanted.masks and "mask" not in rule:
+        raise ConfigError(f"{tree.root}: this layout has no masks, which are wanted; choose another, or no masks")
+    there = [kind for kind in rule if any(True for _ in places(tree, rule[kind]))]
+    masks = "mask" in there if wanted.masks is None else wanted.masks
+    # Pairs may be made of clean pictures and masks
+    degraded = "degraded" in there or not masks
+    return ["clean", *(["degraded"] if degraded else []), *(["mask"] if masks else [])]
+
+
+def _column(tree: Tree, pattern: str) -> tuple[Sequence[str], Sequence[Part]]:
+    files = sorted(found(tree, pattern))
+    return ["/".join(each.key) for each in files], Files(tree.root, [each.path for each in files])
+
+
+def _strays(tree: Tree, rule: Rule, kinds: Iterable[str]) -> list[str]:
+    """Files that lie among the pictures of a set and are none, or have none of its names."""
+    last = [expression(pattern.split("/")[-1]) for pattern in rule.values()]
+    folders = {at for kind in kinds for at, _ in places(tree, rule[kind])}
+    names = [(at, name) for at in sorted(folders) for name in tree.files(at)]
+    stray = [(at, name) for at, name in names if not is_picture(name) or not _fits(name, last)]
+    return [str(tree.root / joined(at, name)) for at, name in stray]
+
+
+def _fits(name: str, patterns: Iterable[re.Pattern[str]]) -> bool:
+    stem = os.path.splitext(name)[0]
+    return any(each.fullmatch(stem) for each in patterns)
+
+
+def _opened(path: Path, layout: str, wanted: Wanted) -> tuple[tuple[Split, ...], tuple[Finding, ...]]:
+    """The splits of a set that is not in files of one name, as the catalogue opens them."""
+    splits, refused = [], []
+    for split in get_args(layouts.Split):
+        try:
+            pictures = open_set(path, layout, split, pairing=wanted.pairing, domains=wanted.domains)
+        except ConfigError as error:
+            refused.append(error)
+            continue
+        kinds = [kind for kind in pictures.columns if kind != "mask" or wanted.masks is not False]
+        splits.append(Split(split, {kind: _numbered(pictures.columns[kind]) for kind in kinds}))
+    if not splits:
+        raise refused[0]
+    return tuple(splits), tuple(finding(Fault.NOT_OPENED, (str(path),), str(error)) for error in refused)
+
+
+def _numbered(parts: Sequence[Part]) -> tuple[Sequence[str], Sequence[Part]]:
+    """The parts of a kind, those at the same place of each belonging together."""
+    return [f"{place:09d}" for place in range(len(parts))], parts

@@ -1,0 +1,173 @@
+"""Pictures in LMDB databases, as LSUN is published and FFHQ is often kept: an encoded picture to a key.
+
+Keys alone are read when a database is opened. The optional package lmdb is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from residiff.data import images
+from residiff.data.layouts import Columns, Request, by_domain
+from residiff.data.matching import Joined
+from residiff.data.parts import Part
+from residiff.data.picture import Picture
+from residiff.data.tree import Tree, joined
+from residiff.errors import ConfigError, ImageDecodeError, ImageError
+
+FILE = "data.mdb"
+# What FFHQ's authors appointed for training, the others being for validation
+FFHQ_TRAIN = 60_000
+# "bedroom_train_lmdb"; the sets of objects have no split, and are called "cat"
+_LSUN = re.compile(r"(?P<domain>(?!ffhq).+?)(?:_(?P<split>train|val|test))?(?:[_.]lmdb)?", re.IGNORECASE)
+_FFHQ = re.compile(r"ffhq.*", re.IGNORECASE)
+_FFHQ_KEY = re.compile(rb"(?:(?P<domain>[0-9]+)-)?(?P<number>[0-9]{5})(?:\.\w+)?")
+_COUNT_KEY = b"length"
+
+
+@dataclass(frozen=True)
+class EntryPart:
+    """The picture of a key of a database."""
+
+    path: Path
+    key: bytes
+
+    @property
+    def name(self) -> str:
+        """The database, and the key as if it were a file in it."""
+        return f"{self.path}/{self.key.decode('utf-8', 'replace')}"
+
+    def read(self) -> Picture:
+        """The picture; an `ImageError` where it is gone or damaged, or no picture."""
+        with _environment(self.path, os.getpid()).begin() as transaction:
+            data = transaction.get(self.key)
+        if data is None:
+            raise ImageDecodeError(f"{self.name}: no longer in the database; open it again")
+        try:
+            return images.read(data)
+        except ImageError as error:
+            raise type(error)(f"{self.name}: {error}") from error
+
+
+class Entries(Sequence[Part]):
+    """The pictures of `keys` of a database, in that order."""
+
+    def __init__(self, path: Path, keys: NDArray[np.bytes_]) -> None:
+        self.path, self.keys = path, keys
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.keys)
+
+    def __getitem__(self, index: int) -> EntryPart:  # type: ignore[override]
+        """Part number `index`."""
+        return EntryPart(self.path, bytes(self.keys[index]))
+
+
+@final
+@dataclass(frozen=True)
+class LsunDatabases:
+    """A database for each category and split, "bedroom_train_lmdb", or for each category alone, "cat"."""
+
+    domains: tuple[str, ...] = ()
+
+    def fits(self, tree: Tree) -> bool:
+        """Whether there is a database that is not named as FFHQ's."""
+        return bool(_lsun(tree))
+
+    def open(self, request: Request) -> Columns:
+        """The pictures of a category, or of all."""
+        there = _lsun(request.tree)
+        chosen = {domain: places[request.split] for domain, places in there.items() if request.split in places}
+        if not chosen:
+            names = "*_train_lmdb" if request.split == "train" else "*_val_lmdb"
+            raise ConfigError(f"{request.root} has no database of {request.split} pictures, {names}")
+
+        def column(domain: str | None) -> Sequence[Part]:
+            places = list(chosen.values()) if domain is None else [chosen[domain]]
+            return Joined([_entries(request.root / place) for place in places])
+
+        return by_domain(request, sorted(chosen), column, exclusive=False)
+
+
+def _lsun(tree: Tree) -> dict[str, dict[str, str]]:
+    """Where the databases are, by category and split."""
+    there: dict[str, dict[str, str]] = {}
+    for name in tree.folders():
+        match = _LSUN.fullmatch(name)
+        if match and tree.holds(joined(name, FILE)):
+            split = "train" if match["split"] in (None, "train") else "test"
+            there.setdefault(match["domain"], {})[split] = name
+    return there
+
+
+@final
+@dataclass(frozen=True)
+class FfhqDatabase:
+    """One database, the folder itself or one in it, with keys such as "256-00000"; each resolution is a domain."""
+
+    domains: tuple[str, ...] = ()
+
+    def fits(self, tree: Tree) -> bool:
+        """Whether there is a database of such a name."""
+        return _ffhq(tree) is not None
+
+    def open(self, request: Request) -> Columns:
+        """The pictures of a split, the first 60,000 or the others, at one resolution."""
+        place = _ffhq(request.tree)
+        if place is None:
+            raise ConfigError(f"{request.root} holds no database of FFHQ")
+        path = request.root / place
+        keys = _entries(path).keys
+        numbered = [match for match in map(_FFHQ_KEY.fullmatch, keys.tolist()) if match]
+        if len(numbered) < len(keys):
+            raise ConfigError(f"{path}: keys are not like 256-00000; FFHQ's number says what is for training")
+        resolutions = sorted({(match["domain"] or b"").decode() for match in numbered} - {""})
+        chosen = [
+            (match["domain"] or b"", match[0])
+            for match in numbered
+            if (int(match["number"]) < FFHQ_TRAIN) == (request.split == "train")
+        ]
+
+        def column(domain: str | None) -> Sequence[Part]:
+            return Entries(path, np.array([key for own, key in chosen if domain in (None, own.decode())], np.bytes_))
+
+        return by_domain(request, resolutions, column, exclusive=True)
+
+
+def _ffhq(tree: Tree) -> str | None:
+    is_category = re.search(r"_(train|val|test)_lmdb$", tree.root.resolve().name)
+    if FILE in tree.files() and not is_category:
+        return ""
+    return next((name for name in tree.folders() if _FFHQ.fullmatch(name) and tree.holds(joined(name, FILE))), None)
+
+
+@cache
+def _environment(path: Path, process: int) -> Any:  # noqa: ANN401  (lmdb has no types)
+    """The database, opened once a process: a fork may not use its parent's."""
+    try:
+        import lmdb
+    except ImportError as error:
+        raise ConfigError(f'{path} is an LMDB database; to read it: pip install "residiff[lmdb]"') from error
+    try:
+        return lmdb.open(str(path), readonly=True, lock=False, readahead=False, meminit=False)
+    except lmdb.Error as error:
+        raise ConfigError(f"{path} is no LMDB database that can be opened ({error}); get it again") from error
+
+
+def _entries(path: Path) -> Entries:
+    """All pictures of a database, sorted by key."""
+    with _environment(path, os.getpid()).begin() as transaction:
+        keys = [key for key in transaction.cursor().iternext(keys=True, values=False) if key != _COUNT_KEY]
+    if not keys:
+        raise ConfigError(f"{path} holds no images")
+    return Entries(path, np.array(keys, np.bytes_))

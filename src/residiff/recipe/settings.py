@@ -1,0 +1,64 @@
+"""What a model is shown and how it is sampled."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from residiff.nn import AnyBackbone, NAFNetSettings
+from residiff.prediction import Clamp
+from residiff.recipe.base import Settings
+from residiff.schedule import AnySchedule
+
+
+class Network(Settings):
+    """What the network is and is shown.
+
+    Parameters
+    ----------
+    backbone : the network itself, by its kind
+    mask : show a mask
+    mask_form : the mask as one channel in [-1, 1] ("signed"), or as the papers have it: RDDM as three in [0, 1]
+        ("rgb"), Resfusion as two of -1 and 1 ("one-hot")
+    self_condition : show the network its own last x_0
+    shows_input : show x_in beside x_t
+    time_input : what it is told of the time: the number of the level, or its coefficients
+    preprocess : what is done to the degraded image first: with "expose" x_in is the picture as if exposed for longer,
+        with "equalise" its histogram is flattened
+    clamp : which estimates are held within [-1, 1] in sampling
+    """
+
+    backbone: Annotated[AnyBackbone, Field(discriminator="kind")] = Field(default_factory=NAFNetSettings)
+    mask: bool = False
+    mask_form: Literal["signed", "rgb", "one-hot"] = "signed"
+    self_condition: bool = False
+    shows_input: bool = True
+    time_input: Literal["index", "coefficient"] = "index"
+    preprocess: Literal["none", "expose", "equalise"] = "none"
+    clamp: Clamp = Clamp.NONE
+
+
+class Sampling(Settings):
+    """How the model is sampled unless the caller says otherwise.
+
+    Parameters
+    ----------
+    steps : how often the network is asked, at most as often as the schedule has levels
+    eta : the share of the full variance that the fresh noise has; 0 adds none
+    grid : which levels are visited; the "leading" ones are diffusers', for schedules that start from noise
+    sampler : "general" is the step of the whole family, "direct" DDIM's, which differs where estimates are clamped,
+        "multistep" the solver of second order
+    order : in which order residual and noise are removed; all but "simultaneous" need a network that is told two times
+    readjusted : another schedule of the same length to walk, on estimates made as if at the trained one's levels
+        (RDDM's test-time readjustment)
+    """
+
+    steps: int = Field(default=5, ge=1, le=100_000)
+    eta: float = Field(default=0.0, ge=0, le=1)
+    grid: Literal["published", "even", "quadratic", "leading", "leading-1"] = "published"
+    sampler: Literal["general", "direct", "multistep"] = "general"
+    order: Literal[
+        "simultaneous", "residual-first", "noise-first", "published-residual-first", "residual-only", "noise-only"
+    ] = "simultaneous"
+    readjusted: Annotated[AnySchedule, Field(discriminator="kind")] | None = None

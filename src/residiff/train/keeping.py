@@ -1,0 +1,62 @@
+"""The states that a run may be continued from: the last few, each whole or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from pathlib import Path
+
+from residiff import files
+from residiff.checkpoint import STATES, TrainingState, load_state, save_state
+from residiff.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+
+def states(folder: Path) -> list[Path]:
+    """The files of states in a run's folder, newest first, whole or not."""
+    return sorted((folder / STATES).glob("step-*.safetensors"), reverse=True)
+
+
+def keep(folder: Path, state: TrainingState, count: int) -> Path:
+    """Write `state`, and only then remove all but the newest `count`; gives the file.
+
+    Raises
+    ------
+    ResourceError
+        If it cannot be written; nothing has been removed then.
+    """
+    path = _place(folder, state.step)
+    save_state(path, state)
+    # A run that went back past a damaged state leaves it behind
+    later = [other for other in states(folder) if other > path]
+    for other in later + states(folder)[len(later) + count :]:
+        other.unlink(missing_ok=True)
+    return path
+
+
+def load(folder: Path, step: int) -> TrainingState:
+    """The state after update number `step`; `CheckpointError` where it is missing or damaged."""
+    return load_state(_place(folder, step))
+
+
+def newest(folder: Path) -> TrainingState | None:
+    """The newest whole state of a run's folder, None where there is none; says of each that it is damaged."""
+    for path in states(folder):
+        try:
+            return load_state(path)
+        except CheckpointError as error:
+            logger.warning("%s; trying the one before", error)
+    return None
+
+
+def clear_remains(folder: Path) -> None:
+    """Remove what a killed process left half-written; the folder must be held by this process."""
+    for place in (folder, folder / STATES):
+        for remains in place.glob(f"{files.PREFIX}*{files.SUFFIX}"):
+            with contextlib.suppress(OSError):
+                remains.unlink()
+
+
+def _place(folder: Path, step: int) -> Path:
+    return folder / STATES / f"step-{step:012d}.safetensors"

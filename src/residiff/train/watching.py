@@ -1,0 +1,81 @@
+"""What is seen of a run as it goes: figures for trackers, and validations with strips of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from residiff.checkpoint import ModelFile
+from residiff.data.images import write
+from residiff.data.pair import Pair
+from residiff.data.picture import Picture
+from residiff.recipe import Recipe
+from residiff.train.log import Progress, RunLog, Score
+from residiff.train.trackers import Tracker
+from residiff.train.validation import Validation
+
+STRIPS = "validation"
+VALIDATIONS = 10
+# Of the log, in updates
+EVERY = 10
+
+
+class Watcher:
+    """Validates a run, and tells its log and the trackers how it goes.
+
+    Parameters
+    ----------
+    recipe, folder, log : the run's
+    held_out : pairs to validate by, (3, H, W) in [0, 1]; none for no validation
+    device : where they are restored
+    trackers : who is told, beside the log
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        log: RunLog,
+        held_out: Sequence[Pair],
+        device: torch.device,
+        trackers: Sequence[Tracker],
+    ) -> None:
+        self.recipe, self.folder, self.log, self.trackers = recipe, folder, log, trackers
+        self.validation = Validation(recipe, held_out, device) if held_out else None
+        self.every = recipe.validation.every or max(1, recipe.training.iterations // VALIDATIONS)
+
+    def is_due(self, step: int) -> bool:
+        """Whether the weights after update number `step` are to be validated, and have not been."""
+        on_time = step % self.every == 0 or step == self.recipe.training.iterations
+        known = self.log.scores and self.log.scores[-1].step == step
+        return self.validation is not None and step > 0 and on_time and not known
+
+    def validate(self, weights: Mapping[str, Tensor], step: int) -> Score | None:
+        """Score averaged weights, note it, and keep a strip; gives the score where it is the best by now."""
+        if self.validation is None:
+            return None
+        denoiser = ModelFile(self.recipe, weights).denoiser().to(self.validation.device)
+        score = self.validation.score(denoiser, step)
+        self.log.score(score)
+        figures = {key: value for key, value in vars(score).items() if key != "step" and value is not None}
+        self._tell(step, {f"validation/{key}": value for key, value in figures.items()})
+        if self.recipe.validation.shown:
+            strip = self.validation.strips(denoiser, self.recipe.validation.shown)
+            write(self.folder / STRIPS / f"step-{step:08d}.png", Picture(strip))
+            for tracker in self.trackers:
+                tracker.picture(step, "validation", strip)
+        return score if score is self.log.best else None
+
+    def updated(self, progress: Progress) -> None:
+        """Note an update."""
+        self.log.update(progress)
+        if progress.step % EVERY == 0 or progress.step == 1:
+            names = ("loss", "learning_rate", "gradient_norm", "images_per_second", "memory")
+            self._tell(progress.step, {f"training/{name}": float(vars(progress)[name]) for name in names})
+
+    def _tell(self, step: int, figures: Mapping[str, float]) -> None:
+        for tracker in self.trackers:
+            tracker.figures(step, figures)

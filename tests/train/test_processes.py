@@ -1,0 +1,153 @@
+"""Several processes that train together do what one does; started wrongly, they are refused; when one dies, all end."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from runs import TINY, same_files, table
+
+from residiff.checkpoint import load_model, load_state
+from residiff.errors import ConfigError
+from residiff.recipe import override
+from residiff.train import Processes, started
+from residiff.train.keeping import states
+
+# Adam moves a weight of no gradient by the sign of a rounding error: plain descent shows what is equal
+SHARED = override(
+    TINY,
+    ["training.iterations=6", "training.batch=2", "training.accumulate=2", "training.optimiser.kind=sgd",
+     "training.weight_decay=0.0", "training.save_seconds=100", "validation.most=2"],
+)  # fmt: skip
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def command(recipe, folder, *more, processes=1):
+    path = folder.parent / f"{folder.name}.toml"
+    path.write_text(recipe.toml(), "utf-8")
+    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
+    launched = launcher if processes > 1 else []
+    given = ["-o", str(folder), "--no-tensorboard", "--processes", str(processes), *more]
+    return [sys.executable, "-m", *launched, "residiff", "train", str(path), *given]
+
+
+def trained(recipe, folder, *more, processes=1):
+    result = subprocess.run(
+        command(recipe, folder, *more, processes=processes), env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stderr
+
+
+def furthest(one, other):
+    ours, theirs = load_model(one).weights, load_model(other).weights
+    assert ours.keys() == theirs.keys()
+    return max((value - theirs[key]).abs().max().item() for key, value in ours.items())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [],
+        # Two times, a mask, dropout's like: parts of an update of one pair each
+        ["training.batch=1", "training.accumulate=4", "network.mask=true", "data.degrade={name='shadow'}"],
+        ["training.optimiser.kind=adamw", "training.learning_rate=1e-4"],
+    ],
+    ids=["sgd", "masks", "adamw"],
+)
+def test_two_processes_do_what_one_does(tmp_path, settings):
+    recipe = override(SHARED, settings)
+    trained(recipe, tmp_path / "one")
+    said = trained(recipe, tmp_path / "two", processes=2)
+    assert said.count("held-out pairs") == 1, "one process talks"
+    assert furthest(tmp_path / "one", tmp_path / "two") <= 1e-6
+    for one, two in zip(table(tmp_path / "one"), table(tmp_path / "two"), strict=True):
+        assert float(one[1]) == pytest.approx(float(two[1]), rel=1e-5)
+        assert (one[0], one[2]) == (two[0], two[2])
+
+
+def test_a_run_may_change_its_number_of_processes(tmp_path):
+    trained(SHARED, tmp_path / "one")
+    short = override(SHARED, ["training.iterations=3"])
+    trained(short, tmp_path / "two", processes=2)
+    trained(SHARED, tmp_path / "two", "--resume", "--override")
+    trained(override(SHARED, ["training.iterations=7"]), tmp_path / "two", "--resume", "--override", processes=2)
+    assert [row[0] for row in table(tmp_path / "two")] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_shards_of_a_network_learn_what_the_whole_does(tmp_path):
+    trained(SHARED, tmp_path / "one")
+    sharded = override(SHARED, ["training.sharded=true", "training.iterations=3"])
+    trained(sharded, tmp_path / "two", processes=2)
+    trained(override(SHARED, ["training.sharded=true"]), tmp_path / "two", "--resume", "--override", processes=2)
+    assert load_state(states(tmp_path / "two")[0]).tensors.keys() == load_state(states(tmp_path / "one")[0]).tensors.keys()
+
+
+def test_sharding_needs_others(tmp_path):
+    recipe = override(SHARED, ["training.sharded=true"])
+    result = subprocess.run(command(recipe, tmp_path / "run"), env=ENVIRONMENT, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "spreads the network over processes, and there is one" in result.stderr
+
+
+@pytest.mark.parametrize(("said", "expected"), [(None, 2), ("1", 2), (None, 3)])
+def test_fewer_processes_than_asked_for_are_refused(monkeypatch, said, expected):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if said is not None:
+        monkeypatch.setenv("WORLD_SIZE", said)
+    with pytest.raises(ConfigError, match=f"{expected} processes were asked for, but 1 started; .*torchrun"):
+        started("cpu", expected)
+
+
+def test_one_process_alone_is_what_there_is(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert started() == started("cpu", 1) == Processes(torch.device("cpu"))
+
+
+def test_an_update_is_shared_evenly_or_not_at_all():
+    processes = [Processes(torch.device("cpu"), 3, rank) for rank in range(3)]
+    shares = [list(one.share(12)) for one in processes]
+    assert sum(shares, []) == list(range(12))
+    with pytest.raises(ConfigError, match="4 pairs cannot be shared by 3 processes"):
+        processes[0].share(4)
+
+
+def ranks_of(launcher):
+    """Process numbers of the launcher's children."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text("ascii").split()
+    return [int(child) for child in children]
+
+
+def gone(number):
+    try:
+        return Path(f"/proc/{number}/stat").read_text("ascii").split()[2] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_when_a_process_dies_all_end_and_the_run_goes_on_exactly(tmp_path):
+    recipe = override(SHARED, ["training.iterations=600", "training.save_seconds=0.3", "validation.every=200"])
+    trained(recipe, tmp_path / "whole", processes=2)
+    folder, source = tmp_path / "run", random.Random(1)
+    for turn in range(10):
+        done = 50 * turn + source.randrange(40)
+        with subprocess.Popen(
+            command(recipe, folder, "--resume", processes=2), env=ENVIRONMENT, stderr=subprocess.DEVNULL
+        ) as launcher:
+            while launcher.poll() is None and not ((folder / "metrics.csv").exists() and len(table(folder)) > done):
+                time.sleep(0.01)
+            ranks = ranks_of(launcher.pid)
+            os.kill(ranks[turn % 2], signal.SIGKILL)
+            killed = time.monotonic()
+            assert launcher.wait(timeout=60) != 0
+            assert time.monotonic() - killed < 20 * 3
+        assert all(map(gone, ranks)), "no process is left over"
+    trained(recipe, folder, "--resume", processes=2)
+    assert same_files(folder, tmp_path / "whole")

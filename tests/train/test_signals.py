@@ -1,0 +1,153 @@
+"""Runs of the program that are killed, or told to end, at random moments and continued: they are as if nothing had been."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from runs import TINY, same_files, table
+
+from residiff.checkpoint import load_model, load_state
+from residiff.recipe import override
+from residiff.train.keeping import states
+
+RECIPE = override(
+    TINY, ["training.iterations=600", "training.save_seconds=0.2", "validation.every=150", "validation.most=2"]
+)
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def command(folder, *more):
+    recipe = folder.parent / "recipe.toml"
+    if not recipe.exists():
+        recipe.write_text(RECIPE.toml(), "utf-8")
+    return [sys.executable, "-m", "residiff", "train", str(recipe), "-o", str(folder), "--no-tensorboard", *more]
+
+
+def start(folder, *more):
+    return subprocess.Popen(
+        command(folder, *more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT
+    )
+
+
+def steps_done(folder):
+    """How many updates the log tells of; training goes on meanwhile."""
+    try:
+        return max(0, (folder / "metrics.csv").read_bytes().count(b"\n") - 1)
+    except FileNotFoundError:
+        return 0
+
+
+def ended_by(folder, number, at_step, pause):
+    """A run sent a signal once it has done more than `at_step` updates; None where it ended before."""
+    with start(folder, "--resume") as process:
+        while process.poll() is None and steps_done(folder) <= at_step:
+            time.sleep(0.002)
+        time.sleep(pause)
+        if process.poll() is None:
+            process.send_signal(number)
+        output, _ = process.communicate(timeout=120)
+    return process.returncode, output
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    subprocess.run(command(folder), check=True, env=ENVIRONMENT, capture_output=True)
+    return folder
+
+
+def same_runs(one, other):
+    bests = [(folder / "best.safetensors").read_bytes() for folder in (one, other)]
+    return same_files(one, other) and bests[0] == bests[1]
+
+
+def kill_again_and_again(folder, kills):
+    source, killed = random.Random(kills), 0
+    for turn in range(kills):
+        point = source.randint(steps_done(folder), (turn + 1) * 560 // kills)
+        code, output = ended_by(folder, signal.SIGKILL, point, source.random() * 0.05)
+        killed += code == -signal.SIGKILL
+        assert code in (0, -signal.SIGKILL), output
+    subprocess.run(command(folder, "--resume"), check=True, env=ENVIRONMENT, capture_output=True)
+    return killed
+
+
+def test_a_run_killed_eight_times_is_as_if_it_had_not_been(tmp_path, unbroken):
+    assert kill_again_and_again(tmp_path / "run", 8) == 8
+    assert len(table(unbroken)) == 600
+    assert same_runs(tmp_path / "run", unbroken)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_run_killed_fifty_times_is_as_if_it_had_not_been(tmp_path, unbroken):
+    assert kill_again_and_again(tmp_path / "run", 50) >= 48
+    assert same_runs(tmp_path / "run", unbroken)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_run_that_is_told_to_end_saves_and_says_so(tmp_path, unbroken):
+    folder, numbers = tmp_path / "run", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGTERM]
+    for turn, number in enumerate(numbers * 2 + numbers[:2]):
+        sent = time.monotonic()
+        code, output = ended_by(folder, number, turn * 55, 0)
+        assert code == (130 if number == signal.SIGINT else 143), output
+        assert f"saved at step {load_state(states(folder)[0]).step}; continue with --resume" in output
+        assert load_state(states(folder)[0]).step == steps_done(folder), "nothing that was done is lost"
+        assert time.monotonic() - sent < 120
+    subprocess.run(command(folder, "--resume"), check=True, env=ENVIRONMENT, capture_output=True)
+    assert same_runs(folder, unbroken)
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path):
+    folder = tmp_path / "run"
+    with start(folder, "--set", "validation.every=1", "--set", "validation.most=64") as process:
+        while process.poll() is None and steps_done(folder) < 3:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 143
+
+
+# Every call of a save that touches the disk, as a point of death
+
+SHORT = ["--set", "training.iterations=12", "--set", "training.save_seconds=1e-6", "--set", "validation.every=4"]
+POINTS = [(call, number) for call, most in {"fsync": 40, "rename": 24, "unlink": 8}.items() for number in range(1, most)]
+
+
+def traced(folder, call, number):
+    """The exit code of a short run that is killed as it makes a call for the given time."""
+    fault = ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"]
+    tracer = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", *fault]
+    return subprocess.run([*tracer, *command(folder, *SHORT)], env=ENVIRONMENT, capture_output=True).returncode
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_a_death_at_any_call_of_a_save_leaves_whole_checkpoints(tmp_path):
+    whole = tmp_path / "whole" / "run"
+    whole.parent.mkdir()
+    subprocess.run(command(whole, *SHORT), check=True, env=ENVIRONMENT, capture_output=True)
+    died = 0
+    for call, number in POINTS:
+        folder = tmp_path / f"{call}-{number}" / "run"
+        folder.parent.mkdir()
+        died += traced(folder, call, number) != 0
+        for path in states(folder):
+            load_state(path)
+        for path in folder.glob("*.safetensors"):
+            load_model(path)
+        if number % 6 == 0:
+            subprocess.run(command(folder, *SHORT, "--resume"), check=True, env=ENVIRONMENT, capture_output=True)
+            assert same_runs(folder, whole)
+            assert not list(folder.rglob("*.tmp"))
+        shutil.rmtree(folder.parent)
+    assert died >= 60

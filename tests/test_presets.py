@@ -1,6 +1,7 @@
 """The papers' presets: what was published stands in them, what was not is marked, and each can be built and trained."""
 
 import json
+import math
 from typing import NamedTuple
 
 import pytest
@@ -99,7 +100,8 @@ def test_a_preset_says_what_was_published(name):
     assert recipe.compat == "paper"
     assert (len(recipe.schedule), recipe.sampling.steps) == (facts.levels, facts.steps)
     assert recipe.data.crop == facts.crop
-    assert (training.iterations, training.batch, training.learning_rate) == (facts.updates, facts.batch, facts.rate)
+    assert (training.iterations, training.batch) == (facts.updates, facts.batch)
+    assert learning_rate(training, 0) == pytest.approx(facts.rate, rel=1e-9)
     assert (training.optimiser.kind, training.loss) == (facts.optimiser, facts.loss)
     assert (training.clip, training.weight_decay, training.precision) == (1, 0, "float32")
     assert (training.warm_up, training.start_share, training.posterior_weight) == (0, 0, 0)
@@ -135,8 +137,21 @@ def test_resfusion_presets_share_what_its_code_shares(name):
 
 
 def test_the_learning_rates_of_resfusion_are_scaled_by_the_batch():
-    assert read("resfusion-lol").training.learning_rate == pytest.approx(8.8e-4 * 32 / 256)
-    assert read("resfusion-cifar10-10").training.learning_rate == pytest.approx(4e-4 * 128 / 256)
+    for name, rate, pairs in (("resfusion-lol", 8.8e-4, 32), ("resfusion-cifar10-10", 4e-4, 128)):
+        training = read(name).training
+        assert (training.learning_rate, training.reference_batch) == (rate, 256)
+        assert learning_rate(training, 0) == pytest.approx(rate * pairs / 256, rel=1e-12)
+
+
+@pytest.mark.parametrize(("name", "pairs"), [("lol", 485), ("istd", 1330), ("raindrop", 861)])
+def test_the_learning_rate_of_resfusion_falls_once_an_epoch(name, pairs):
+    training = read(f"resfusion-{name}").training
+    assert training.epoch in (pairs // 32, pairs // 32 + 1)
+    assert training.iterations == 5000 * training.epoch
+    rates = [learning_rate(training, step) for step in range(3 * training.epoch)]
+    assert len(set(rates)) == 3 and rates == sorted(rates, reverse=True)
+    expected = [3e-5 + (1.1e-4 - 3e-5) * (1 + math.cos(math.pi * epoch / 5000)) / 2 for epoch in range(3)]
+    assert rates[:: training.epoch] == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(("name", "times"), [("rddm-raindrop", [999, 799, 599, 399, 199]), ("rddm-lol", [999, 499])])

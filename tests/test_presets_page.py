@@ -7,6 +7,7 @@ import torch
 
 from residiff.files import write_bytes
 from residiff.recipe import names, read
+from residiff.train import learning_rate
 
 PAGE = Path(__file__).parent.parent / "docs" / "recipes.md"
 RDDM, RESFUSION = "RDDM, CVPR 2024", "Resfusion, NeurIPS 2024"
@@ -31,15 +32,16 @@ FOOT = """\
 * RDDM accumulates two batches an update, so that "2 x 1" are two pairs; an update is what its code counts as a step.
 * Resfusion gives epochs: 5,000, of 15 updates (LOL: 485 pairs, two processes of 16), 41 (ISTD: 1,330 pairs, eight of 4)
   or 27 (RainDrop: 861 pairs, eight of 4), and 3,000 of 390 for CIFAR-10 (50,000 pictures, 128 each).
-* Its learning rate is given for 256 pictures: 8.8e-4 x 32 / 256 = 1.1e-4, and 4e-4 x 128 / 256 = 2e-4.
+* Its learning rate is given for 256 pictures (`training.reference_batch`): 8.8e-4 x 32 / 256 = 1.1e-4, and
+  4e-4 x 128 / 256 = 2e-4. It falls along the cosine once an epoch (`training.epoch`).
+* Its checkpoints were chosen by PSNR (or FID) on the test pictures, which `--choose-on-test` does, and the model file
+  then says; without it, pairs held out of training choose `best.safetensors`.
+* Sizes: "squashed" pictures are made that size whatever their shape, "celeba" are cut to 128 x 128 around row 121 and
+  column 89 first, "/ 16" are made multiples of 16, at most 1024 long; crops are cut afterwards (`data.resize`).
 * T' are the steps that a schedule of T leaves, up to the point where x_0 has vanished from x_t.
 
 ## What a recipe cannot say yet
 
-* RDDM's restoration resizes each picture to 256 x 256, without keeping its shape; ours is cropped. Resize the folder
-  first. Its CelebA pictures are cut to 128 x 128 around row 121 and column 89 and made 64 wide; likewise.
-* Resfusion's learning rate falls once an epoch along the cosine, ours at every update.
-* Resfusion's checkpoints were chosen by PSNR (or FID) on the test pictures; here the last update's are written.
 * RDDM's test code for generation may sample by another schedule than was trained (`sampling.readjusted`), but not
   together with an order other than simultaneous.
 * RDDM's translation lays the lists side by side once and shuffles the pairs, which is `data.pairing = "order"`;
@@ -68,6 +70,9 @@ def page(presets):
 def is_unknown(recipe, key):
     """Whether the setting, or the table that it stands in, was published nowhere."""
     return any(key == each or key.startswith(f"{each}.") for each in recipe.origin.unknown)
+
+
+SIZED = {"none": "", "squash": ", squashed", "celeba": ", celeba", "multiple-16": ", / 16"}
 
 
 def number(value):
@@ -112,11 +117,11 @@ def training_columns(recipe):
     chosen, optimiser = recipe.training, recipe.training.optimiser
     fall = f" to {number(chosen.final_learning_rate)}" if chosen.decay == "cosine" else ""
     values = {
-        "size": ("data.crop", recipe.data.crop),
+        "size": ("data.crop", f"{recipe.data.crop}{SIZED[recipe.data.resize.value]}"),
         "turned": ("data.augment", recipe.data.augment.value),
         "pairs an update": ("training.batch", f"{chosen.accumulate} x {chosen.batch}"),
         "updates": ("training.iterations", f"{chosen.iterations:,}"),
-        "learning rate": ("training.learning_rate", number(chosen.learning_rate) + fall),
+        "learning rate": ("training.learning_rate", number(learning_rate(chosen, 0)) + fall),
         "optimiser": (
             "training.optimiser.kind",
             optimiser.kind + ", amsgrad" * optimiser.amsgrad + ", one a head" * optimiser.per_head,

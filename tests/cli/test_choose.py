@@ -5,8 +5,9 @@ import csv
 import pytest
 
 from residiff import recipe
-from residiff.checkpoint import load_model, load_state
+from residiff.checkpoint import load_model
 from residiff.prediction import Noise, Residual
+from residiff.train.keeping import newest, states
 
 SMALL = [
     "--set", "network.backbone.width=8", "--set", "network.backbone.middle=1", "--set", "data.crop=16",
@@ -56,11 +57,11 @@ def test_resumed_without_a_run_the_objective_is_chosen(cli, tmp_path):
 
 def test_a_run_is_not_probed_over(cli, tmp_path):
     assert cli("train", "tiny", "-o", tmp_path, *SMALL).code == 0
-    step = load_state(tmp_path / "state.safetensors").step
+    step = newest(tmp_path).step
     for extra in (AUTO, ["--probe"]):
         done = cli("train", "tiny", "-o", tmp_path, *SMALL, *extra)
         assert done.code == 2 and "run already" in done.err and "another folder" in done.err
-    assert load_state(tmp_path / "state.safetensors").step == step
+    assert newest(tmp_path).step == step
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_a_probe_shows_a_table_and_recommends(cli, tmp_path, few):
 
 
 def test_a_probe_of_a_folder(cli, tmp_path, few):
-    assert cli("data", "make", "-o", tmp_path / "set", "-k", "noise", "-n", 6, "--size", 24).code == 0
+    assert cli("data", "make", "-o", tmp_path / "set", "-k", "noise", "-n", 10, "--size", 24).code == 0
     done = cli("train", "tiny", "-o", tmp_path / "out", *SMALL, "--probe", "--budget", 5, "--data", tmp_path / "set")
     assert done.code == 0, done.err
     assert "2 held-out pairs" in done.err
@@ -117,7 +118,7 @@ def test_a_probe_of_a_folder(cli, tmp_path, few):
 def test_mistakes(cli, tmp_path, arguments, cause):
     done = cli("train", "tiny", "-o", tmp_path / "out", *SMALL, *arguments)
     assert done.code == 2 and cause in done.err, done.err
-    assert not (tmp_path / "out/state.safetensors").exists()
+    assert not states(tmp_path / "out")
 
 
 @pytest.mark.parametrize(("option", "whose"), [("--alpha-rate", "--auto-objective"), ("--budget", "--probe")])

@@ -379,7 +379,7 @@ def test_train_takes_settings_and_data(cli, tmp_path):
     for run, extra in {"made": [], "given": ["--data", tmp_path / "set"]}.items():
         done = cli("train", "tiny", "-o", tmp_path / run, *SHORT, *SMALL, "--set", "name=mine", *extra)
         assert done.code == 0, done.err
-        assert {"model.safetensors", "metrics.csv", "state.safetensors"} <= names_in(tmp_path / run)
+        assert {"model.safetensors", "metrics.csv", "validation.csv", "report.html"} <= names_in(tmp_path / run)
         held = residiff.load(tmp_path / run, "cpu")
         assert held.recipe.training.iterations == 3 and held.descriptor.name == "mine" and held.descriptor.steps == 2
         assert cli("restore", tmp_path / "set/degraded", "-o", tmp_path / f"{run}-out", "-m", tmp_path / run).code == 0

@@ -48,7 +48,7 @@ def test_an_output_in_use_is_6(cli, tiny_file, picture_file, tmp_path):
 def test_training_that_diverges_is_7(cli, monkeypatch, tmp_path):
     from residiff import train
 
-    def diverging(*_arguments):
+    def diverging(*_arguments, **_options):
         raise DivergedError("loss nan at step 1; lower training.learning_rate")
         yield
 

@@ -94,7 +94,7 @@ MISTAKES = {
     "model to start from": ("train tiny -o run --init lowlight", 4, "no model 'lowlight'; did you mean 'low-light'"),
     "model that does not fit": ("train denoise -o run --init low-light", 4, "weights do not fit the recipe's network"),
     "a run that is there": ("train tiny -o old", 2, "old holds a run already; continue it with --resume"),
-    "data folder": ("train tiny -o run --data photos", 2, "photos has no folder 'clean'; a paired folder holds"),
+    "data folder": ("train tiny -o run --data photos", 2, "smaller than the crop of 48; set a smaller crop"),
     "pairs": ("train tiny -o run --data unpaired", 2, "unpaired: no file for degraded/a"),
     "degradation": ("data make -o set -k rian", 2, "'rian' is not a degradation: did you mean 'rain'"),
     "degradation's parameter": (
@@ -141,8 +141,8 @@ def place(tmp_path, monkeypatch, tiny_file, masked_file):
     colours.convert("RGBA").save("alpha.png")
     (tmp_path / "notes.png").write_text("not a picture, not a model, not a recipe\n")
     (tmp_path / "notes.toml").write_text("this is no recipe\n")
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old/state.safetensors").write_bytes(b"of an earlier run")
+    (tmp_path / "old/checkpoints").mkdir(parents=True)
+    (tmp_path / "old/checkpoints/step-000000000001.safetensors").write_bytes(b"of an earlier run")
     (tmp_path / "cut.safetensors").write_bytes(tiny_file.read_bytes()[:-8])
     return tmp_path
 

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from residiff import recipe
-from residiff.checkpoint import load_model, load_state
+from residiff.checkpoint import load_model
+from residiff.train.keeping import newest, states
 
 QUICK = [
     "--set", "training.batch=1", "--set", "network.backbone.width=8", "--set", "network.backbone.middle=1",
@@ -44,7 +45,7 @@ def changes(process, path, limit):
 def test_tiny_from_nothing(program, cli, tmp_path):
     run = tmp_path / "run"
     training = program("train", "tiny", "-o", run)
-    moments = changes(training, run / "state.safetensors", 280)
+    moments = changes(training, run / "checkpoints", 280)
     assert training.communicate()[1].decode().splitlines()[-1] == f"wrote {run / 'model.safetensors'}"
     assert training.returncode == 0
     settings = recipe.read("tiny").training
@@ -62,12 +63,12 @@ def test_killed_and_resumed_it_counts_each_step_once(program, cli, tmp_path):
     run, settings = tmp_path / "run", [*QUICK, "--set", "training.save_seconds=0.2"]
     training = program("train", "tiny", "-o", run, *settings)
     deadline = time.monotonic() + 60
-    while not (run / "state.safetensors").exists() and training.poll() is None and time.monotonic() < deadline:
+    while not states(run) and training.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     training.kill()
     training.communicate()
     assert training.returncode == -9
-    stopped = load_state(run / "state.safetensors").step
+    stopped = newest(run).step
     assert 0 < stopped < 150
     done = cli("train", "tiny", "-o", run, *settings, "--resume")
     assert done.code == 0, done.err
@@ -79,9 +80,10 @@ def test_killed_and_resumed_it_counts_each_step_once(program, cli, tmp_path):
     assert all((through.weights[key] == again.weights[key]).all() for key in through.weights)
 
 
-@pytest.mark.parametrize("left", [None, "state.safetensors", "metrics.csv"])
+@pytest.mark.parametrize("left", [None, "checkpoints/step-000000000001.safetensors", "metrics.csv"])
 def test_resume_without_a_whole_checkpoint_starts_from_the_beginning_and_says_so(cli, tmp_path, left):
     if left:
+        (tmp_path / left).parent.mkdir(exist_ok=True)
         (tmp_path / left).write_bytes(b"torn")
     done = cli("train", "tiny", "-o", tmp_path, *QUICK, "--set", "training.iterations=2", "--resume")
     assert done.code == 0, done.err

@@ -1,8 +1,10 @@
 """Every layout of the catalog: its tree is known for what it is, and gives the right pictures, told by colour."""
 
+import multiprocessing
 import os
 import pickle
 import re
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import pytest
@@ -305,6 +307,8 @@ def test_celeba_as_others_keep_it(tmp_path, place):
 def test_ffhq_is_split_where_its_authors_did(tmp_path, inside):
     for index, number_ in enumerate((0, 59_999, 60_000, 69_999)):
         save(tmp_path / inside.format(number_), index, "clean")
+    for other in ("00001 copy", "a00001"):
+        save((tmp_path / inside.format(0)).with_name(f"{other}.png"), 9, "clean")
     assert indices(open_set(tmp_path)) == [0, 1] and indices(open_set(tmp_path, split="test")) == [2, 3]
 
 
@@ -383,6 +387,24 @@ def test_parts_are_made_when_asked_for_and_go_to_other_processes(trees, layout):
     with pytest.raises(IndexError):
         column[len(column)]
     assert all(re.search(r"\d", part.name) for part in column)
+
+
+def data_of(part):
+    return part.data()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no forks")
+def test_a_database_is_read_by_forks_and_by_threads(tmp_path):
+    """One that their parent has open, and by another path."""
+    folder = make_tree("lsun", tmp_path / "set", pairs=40, test=1)
+    (tmp_path / "link").symlink_to(folder)
+    parts = open_set(folder, domains=("bedroom",)).columns["clean"]
+    expected = [part.data() for part in parts]
+    assert len(set(expected)) == 40
+    for how in (multiprocessing.get_context("fork").Pool, ThreadPool):
+        with how(2) as pool:
+            assert pool.map(data_of, list(parts)) == expected
+    assert open_set(tmp_path / "link", domains=("bedroom",)).columns["clean"][3].data() == expected[3]
 
 
 def test_a_large_set_is_listed_in_a_moment(tmp_path):

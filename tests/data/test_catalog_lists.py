@@ -91,15 +91,15 @@ def lists(tmp_path):
 
 
 def test_lists_of_equal_names_are_matched_by_them(tmp_path, lists):
-    made = lists(clean=["gt/b.png", "gt/a.png"], degraded=["in/b.jpg", "in/a.png"], mask=["m/b.png", "m/a.png"])
+    names = "edabfc"
+    made = lists(**{kind: [f"{kind}/{name}.png" for name in names] for kind in ("clean", "degraded", "mask")})
     degraded = made["degraded"].read_text().splitlines()
     made["degraded"].write_text("\n".join(reversed(degraded)))
-    assert import_lists(made, tmp_path) == 2
-    assert (
-        tmp_path / "train.csv"
-    ).read_text() == "clean,degraded,mask\ngt/a.png,in/a.png,m/a.png\ngt/b.png,in/b.jpg,m/b.png\n"
-    assert shown(tmp_path, "clean") == [(1, "clean"), (0, "clean")]
-    assert [index for index, _ in shown(tmp_path, "degraded")] == [1, 0]
+    assert import_lists(made, tmp_path) == 6
+    rows = [f"clean/{name}.png,degraded/{name}.png,mask/{name}.png" for name in sorted(names)]
+    assert (tmp_path / "train.csv").read_text() == "\n".join(["clean,degraded,mask", *rows, ""])
+    for kind in ("clean", "degraded"):
+        assert shown(tmp_path, kind) == [(names.index(name), kind) for name in sorted(names)]
 
 
 def test_lists_may_go_together_line_by_line(tmp_path, lists):

@@ -13,14 +13,18 @@ import pytest
 import torch
 from PIL import Image
 
+from residiff.data.alignment import Alignment
 from residiff.data.check import check_set, examine, judge
 from residiff.data.degrade import DEGRADATIONS, degrade
+from residiff.data.duplicates import NEAR, near_pairs
 from residiff.data.findings import FAULTS, Fault, Severity
 from residiff.data.listing import Listing, Split, Wanted, list_set
+from residiff.data.looks import THUMB, Examined, Look
 from residiff.data.picture import Picture
 from residiff.data.settings import Pairing
 from residiff.data.sheet import batch_bytes, in_words
 from residiff.data.synthetic import clean_image
+from residiff.data.verdicts import check_alignment
 from residiff.errors import ConfigError
 from residiff.photographs import photographs
 from residiff.seeds import generator
@@ -399,6 +403,34 @@ def test_a_set_of_which_every_pair_is_shifted_alike_is_found(photos):
     assert set(found) == {Fault.SHIFTED} and len(found) >= 0.9 * len(pairs)
 
 
+def fitted(shifts, **changes):
+    """Pairs that were examined, with those best shifts; they fit there surely, and in place not."""
+    fit = Alignment(score=3.0, shift=(0, 0), shifted=20.0, twin=0.0, turn=0, turned=0.0, structure=9.0, small=None)
+    looks = [{kind: look_at(f"{kind[0]}{n}") for kind in ("clean", "degraded")} for n in range(len(shifts))]
+    return [
+        Examined("train", str(n), looks[n], (), alignment=replace(fit, shift=shift, **changes))
+        for n, shift in enumerate(shifts)
+    ]
+
+
+def look_at(name):
+    return Look(name, (9, 9), 3, 8, False, False, name.encode(), None, ())
+
+
+def test_a_shift_counts_if_it_is_far_for_the_set():
+    shifts = [(0, 0)] * 9 + [(0, 2)]
+    assert [one.files for one in check_alignment(fitted(shifts))] == [("d9", "c9")]
+    # Where blur scatters them, two pixels are nothing
+    scattered = [(1, 1), (-2, 0), (0, 1), (1, -1), (0, -2), (2, 0), (0, 0), (-1, 0), (0, 2), (7, 5)]
+    assert [one.files for one in check_alignment(fitted(scattered))] == [("d9", "c9")]
+
+
+def test_blur_which_fits_as_well_on_the_other_side_is_no_shift():
+    shifts = [(0, 0)] * 9 + [(0, 8)]
+    assert len(check_alignment(fitted(shifts, twin=7.0))) == 1
+    assert check_alignment(fitted(shifts, twin=9.0)) == []
+
+
 def test_a_picture_of_something_else_is_unlike_its_partner(photos):
     pairs = degraded("low-light", photos)
     other = degrade("low-light", clean_image(0, 128), generator(0)).image
@@ -438,6 +470,31 @@ def test_pictures_smaller_than_the_crop(photos):
 def test_one_clean_picture_with_several_degraded_ones_is_a_note(photos):
     pairs = [degraded("noise", photos[:1])[0], degraded("rain", photos[:1])[0]]
     assert faults(pairs) == [(Fault.REPEATED_CLEAN, ("c0", "c1"))]
+
+
+def test_several_degraded_pictures_may_go_with_one_clean_one(photos):
+    (clean, noisy), (_, rainy) = degraded("noise", photos[:1])[0], degraded("rain", photos[:1])[0]
+    columns = {
+        "clean": (["1", "2"], [Drawn("c1", clean), Drawn("c2", photos[1])]),
+        "degraded": (["1", "1"], [Drawn("d1", noisy), Drawn("d2", rainy)]),
+    }
+    listing = Listing("drawn", (Split("train", columns, many=True),), {"train": 3})
+    report = judge(listing, examine(listing))
+    assert [(one.fault, one.files) for one in report.findings] == [(Fault.MISSING, ("c2",)), (Fault.COUNT, ("train",))]
+    assert (report.sheet.pairs, report.sheet.pictures) == ({"train": 2}, 4)
+
+
+def test_near_copies_are_those_that_every_two_compared_show():
+    source = np.random.default_rng(0)
+    plain = source.integers(60, 200, (60, THUMB**2))
+    brighter = np.where(np.arange(20) % 2, 4, -4)[:, None]
+    copies = plain[:20] + brighter + source.integers(-2, 3, (20, THUMB**2))
+    values = np.concatenate([plain, copies]).astype(np.uint8)
+    distance = np.sqrt(np.square(values[:, None].astype(float) - values).mean(-1))
+    expected = {(a, b) for a in range(80) for b in range(a) if distance[a, b] <= NEAR * values[a].std()}
+    assert len(expected) >= 15
+    assert {(max(pair), min(pair)) for pair in near_pairs([row.tobytes() for row in values])} == expected
+    assert list(near_pairs([])) == [] and list(near_pairs([bytes(THUMB**2)] * 3)) == []
 
 
 def test_the_sheet_is_exact():

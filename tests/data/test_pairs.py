@@ -11,9 +11,10 @@ from PIL import Image
 
 from residiff.data import pairs as module
 from residiff.data.degrade import DEGRADATIONS, degrade
-from residiff.data.pairs import Order, PicturePairs, SyntheticPairs, paired_files
+from residiff.data.pairs import Order, PicturePairs, SyntheticPairs
 from residiff.data.parts import FilePart, PictureSet
 from residiff.data.settings import Augment, DataSettings, Degrade, Pairing, Resize
+from residiff.data.transforms import resize
 from residiff.errors import ConfigError, ImageDecodeError, ImageError
 from residiff.recipe import override, parse, read
 from residiff.restore import Restorer, generate
@@ -64,12 +65,6 @@ def paired(folder, data, seed, *, mask):
 def unpaired(folder, data, seed):
     """Pairs of a folder without masks."""
     return PicturePairs(pictures(folder, "clean", "degraded"), data, seed, mask=False)
-
-
-def remove(folder):
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
 
 
 # Procedural pairs
@@ -261,10 +256,10 @@ def test_an_order_is_the_same_from_wherever_it_is_asked():
 def test_a_look_up_costs_next_to_nothing_and_keeps_little():
     order = Order(100_000, 1)
     began = time.process_time()
-    for index in range(200_000):
+    for index in range(100_000):
         order[index]
-    assert time.process_time() - began < 200_000 * 20e-6
-    for epoch in range(2, 9):
+    assert time.process_time() - began < 100_000 * 20e-6
+    for epoch in range(1, 9):
         order[epoch * 100_000]
     assert order._epoch.cache_info().currsize <= 4 and order._epoch.cache_info().misses == 9
 
@@ -562,7 +557,10 @@ def test_a_degradation_that_cannot_serve_is_refused(folder):
 
 def test_pictures_of_one_pair_are_resized_alike(folder):
     data = replace(SMALL, resize=Resize.SQUASH, augment=Augment.NONE)
-    pair = paired(folder, data, 7, mask=True)(0)
+    source = paired(folder, data, 7, mask=True)
+    pair = source(0)
+    whole = FilePart(folder / "mask" / source.name(0)[-5:]).read().pixels.mean(0, keepdim=True)
+    assert torch.equal(pair.mask, resize(whole, Resize.SQUASH, (8, 8), is_mask=True)), "masks linearly"
     rows, columns = pair.clean[:2] * 255
     assert pair.degraded.shape == (3, 8, 8) and pair.mask.shape == (1, 8, 8)
     assert rows.diff(dim=0).min() > 1 and columns.diff(dim=1).min() > 1.5, "the whole picture is shown"
@@ -588,68 +586,3 @@ def test_what_resizing_does_not_mend_is_named(folder):
     with pytest.raises(ConfigError, match=r"clean/\w.png: 14 x 1\d pixels are too few for data.resize celeba"):
         paired(folder, replace(data, resize=Resize.CELEBA), 0, mask=False)(0)
     assert paired(folder, replace(data, resize=Resize.SQUASH), 0, mask=False)(0).clean.shape == (3, 64, 64)
-
-
-# Files by name
-
-
-def test_files_are_paired_by_name_whatever_their_format(tmp_path):
-    for name, suffix in (("b", "png"), ("a", "webp"), ("c.old", "png")):
-        save(tmp_path / "clean" / f"{name}.png", ramp(8, 8, 0))
-        save(tmp_path / "degraded" / f"{name}.{suffix}", ramp(8, 8, 0))
-    (tmp_path / "clean" / "notes.txt").write_text("not an image")
-    (tmp_path / "clean" / ".hidden.png").write_text("not shown")
-    assert [{kind: path.name for kind, path in entry.items()} for entry in paired_files(tmp_path)] == [
-        {"clean": "a.png", "degraded": "a.webp"},
-        {"clean": "b.png", "degraded": "b.png"},
-        {"clean": "c.old.png", "degraded": "c.old.png"},
-    ]
-
-
-@pytest.mark.parametrize("kind", ["clean", "degraded", "mask"])
-def test_a_missing_partner_is_named(folder, kind):
-    (folder / kind / "c.png").unlink()
-    with pytest.raises(ConfigError, match=f"no file for {kind}/c$"):
-        paired_files(folder)
-
-
-def test_an_extra_file_is_named(folder):
-    save(folder / "degraded" / "extra.png", ramp(8, 8, 0))
-    with pytest.raises(ConfigError, match="no file for clean/extra, mask/extra$"):
-        paired_files(folder)
-
-
-def test_names_that_differ_in_case_are_no_pair(tmp_path):
-    save(tmp_path / "clean" / "A.png", ramp(8, 8, 0))
-    save(tmp_path / "degraded" / "a.png", ramp(8, 8, 0))
-    with pytest.raises(ConfigError, match="clean/a, degraded/A"):
-        paired_files(tmp_path)
-
-
-def test_many_missing_partners_are_counted(tmp_path):
-    for index in range(9):
-        save(tmp_path / "clean" / f"{index}.png", ramp(8, 8, 0))
-    (tmp_path / "degraded").mkdir()
-    with pytest.raises(ConfigError, match="degraded/0, .*degraded/4 and 4 more$"):
-        paired_files(tmp_path)
-
-
-@pytest.mark.parametrize("kind", ["clean", "degraded", "mask"])
-def test_two_files_of_one_name_are_named(folder, kind):
-    save(folder / kind / "b.jpg", ramp(13, 14, 40))
-    with pytest.raises(ConfigError, match=r"b.jpg and b.png have the same name"):
-        paired_files(folder)
-
-
-@pytest.mark.parametrize("kind", ["clean", "degraded"])
-def test_a_missing_folder_is_named(folder, kind):
-    remove(folder / kind)
-    with pytest.raises(ConfigError, match=f"no folder '{kind}'"):
-        paired_files(folder)
-
-
-def test_an_empty_folder_is_refused(tmp_path):
-    for kind in ("clean", "degraded"):
-        (tmp_path / kind).mkdir()
-    with pytest.raises(ConfigError, match="holds no images"):
-        paired_files(tmp_path)

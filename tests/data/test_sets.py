@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from residiff.data import images
+from residiff.data.catalog import open_set
 from residiff.data.degrade import DEGRADATIONS, degrade
-from residiff.data.pairs import paired_files
 from residiff.data.picture import Picture, from_array
 from residiff.data.sets import degradations, degrade_folder, make_set, parse_ranges
 from residiff.data.synthetic import clean_image
@@ -38,6 +38,23 @@ def test_ranges():
     }
 
 
+def test_others_are_for_testing(tmp_path):
+    names = list(make_set(tmp_path / "both", "noise", 2, 16, {}, seed=3, test=1))
+    assert names == ["000000", "000001", "000002"]
+    list(make_set(tmp_path / "one", "noise", 3, 16, {}, seed=3))
+    for name, split in zip(names, ["train", "train", "test"], strict=True):
+        for kind in ("clean", "degraded"):
+            ours = (tmp_path / "both" / split / kind / f"{name}.png").read_bytes()
+            assert ours == (tmp_path / "one" / kind / f"{name}.png").read_bytes()
+    assert not (tmp_path / "both" / "clean").exists()
+
+
+def entries_of(folder):
+    """The files of each pair of a set, by kind."""
+    pictures = open_set(folder)
+    return [{kind: parts[place].path for kind, parts in pictures.columns.items()} for place in range(len(pictures))]
+
+
 @pytest.mark.parametrize("setting", ["sigma", "sigma=", "sigma=a", "sigma=1,", "sigma=1,2,3", "", "=", "sigma=1;2"])
 def test_what_is_no_range_is_named(setting):
     with pytest.raises(ConfigError, match=f"'{setting}' "):
@@ -48,7 +65,7 @@ def test_what_is_no_range_is_named(setting):
 def test_a_set_is_made_of_procedural_pictures_and_the_degradation(tmp_path, kind):
     names = list(make_set(tmp_path, kind, 2, 24, {}, seed=3))
     assert names == ["000000", "000001"]
-    entries = paired_files(tmp_path)
+    entries = entries_of(tmp_path)
     assert [entry["clean"].stem for entry in entries] == names
     for index, entry in enumerate(entries):
         clean = Picture(clean_image(index, 24, 3))
@@ -119,7 +136,7 @@ def photos(tmp_path, draw):
 def test_a_folder_is_degraded_in_the_order_of_its_names(photos, tmp_path):
     before = bytes_of(photos)
     assert list(degrade_folder(photos, tmp_path / "set", "shadow", {}, 7)) == ["a", "b", "c", "d"]
-    entries = paired_files(tmp_path / "set")
+    entries = entries_of(tmp_path / "set")
     assert [entry["mask"].name for entry in entries] == ["a.png", "b.png", "c.png", "d.png"]
     for index, (source, entry) in enumerate(zip(images.list_images(photos), entries, strict=True)):
         read, clean, degraded = (images.read(path) for path in (source, entry["clean"], entry["degraded"]))
@@ -161,4 +178,4 @@ def test_a_bad_picture_is_named(photos, tmp_path):
     (photos / "b.jpg").write_text("no picture")
     with pytest.raises(ImageError, match="b.jpg"):
         list(degrade_folder(photos, tmp_path / "set", "noise", {}, 0))
-    assert len(paired_files(tmp_path / "set")) == 1  # each pair is whole
+    assert len(entries_of(tmp_path / "set")) == 1  # each pair is whole

@@ -16,8 +16,7 @@ from residiff.inference import Shown
 from residiff.prediction import X0, Clamp, Noise, Residual, ResidualNoise
 from residiff.recipe import override, parse
 from residiff.schedule import RDDM, Level
-from residiff.train import auto
-from residiff.train import Run
+from residiff.train import Run, auto
 from residiff.train.keeping import states
 from residiff.train.objective import changed, decided
 

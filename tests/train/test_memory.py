@@ -17,7 +17,9 @@ from residiff.train.memory import available, fitted, footprint
 CPU = torch.device("cpu")
 SMALL = [
     "network.backbone.width=8",
-    "network.backbone.middle=2",
+    "network.backbone.encoder=[1]",
+    "network.backbone.middle=1",
+    "network.backbone.decoder=[1]",
     "data.crop=32",
     "training.batch=8",
     "training.precision=float32",
@@ -39,7 +41,8 @@ def test_what_does_not_depend_on_the_pictures_is_exact(weights):
     steps = 4 * len(list(small().backbone().parameters()))
     assert (found.weights, found.gradients, found.averages) == (weights, weights, weights)
     assert found.moments == 2 * weights + steps
-    assert found.total == found.weights + found.gradients + found.moments + found.averages + found.activations
+    four = found.weights + found.gradients + found.moments + found.averages
+    assert found.total == four + found.activations + memory.KERNELS
 
 
 @pytest.mark.parametrize(
@@ -84,14 +87,13 @@ def test_activations_grow_in_proportion_to_pairs_and_pixels(weights):
 
 def test_precision_checkpointing_heads_and_self_conditioning_count():
     plain = footprint(small(), 32).activations
-    assert 0.45 < footprint(small("training.precision=bfloat16"), 32).activations / plain < 0.65
-    assert footprint(small("training.precision=float16"), 32).activations < 0.65 * plain
-    assert footprint(small("training.checkpointed=true"), 32).activations < 0.5 * plain
+    assert 0.45 < footprint(small("training.precision=bfloat16"), 32).activations / plain < 0.7
+    assert footprint(small("training.precision=float16"), 32).activations < 0.7 * plain
+    assert footprint(small("training.checkpointed=true"), 32).activations < 0.6 * plain
     unet = ["network.backbone.kind=unet", "network.backbone.width=8", "data.crop=32", "training.precision=float32"]
     one, two = (override(read("rain"), [*unet, f"prediction.kind={kind}"]) for kind in ("residual", "residual-noise"))
     assert footprint(two, 16).activations > 1.7 * footprint(one, 16).activations
-    back = small("network.self_condition=true", "network.backbone.middle=0")
-    assert footprint(back, 32).activations > footprint(small("network.backbone.middle=0"), 32).activations
+    assert footprint(small("network.self_condition=true"), 32).activations > plain
 
 
 def test_weights_are_spread_where_they_are_sharded(weights):
@@ -100,16 +102,16 @@ def test_weights_are_spread_where_they_are_sharded(weights):
     assert found.activations == footprint(small()).activations
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of the address space are Linux's")
 def test_nothing_is_taken():
     """A footprint of many gigabytes, found by a process that may have no more than it holds."""
     program = """
-import resource, torch
+import psutil, resource
 from residiff.recipe import override, read
 from residiff.train.memory import footprint
-recipe = override(read("rain"), ["data.crop=512", "training.batch=512"])
+recipe = override(read("rain"), ["data.crop=128", "training.batch=8192"])
 footprint(recipe, 1)
-used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000,) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 200_000_000,) * 2)
 print(footprint(recipe).total)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)

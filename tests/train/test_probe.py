@@ -4,6 +4,7 @@ import csv
 import math
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -13,7 +14,6 @@ from residiff import recipe as recipes
 from residiff.checkpoint import ModelFile
 from residiff.data import pairs as pairs_module
 from residiff.data.images import write
-from residiff.data.pair import Pair
 from residiff.data.pairs import SyntheticPairs
 from residiff.data.picture import Picture
 from residiff.errors import ConfigError, DivergedError, LockedError
@@ -22,9 +22,9 @@ from residiff.prediction import X0, Clamp, Noise, Residual
 from residiff.recipe import override, parse
 from residiff.restore import Restorer
 from residiff.schedule import RDDM, Resfusion
+from residiff.train import Run, TrainingData
 from residiff.train import candidates as candidates_module
 from residiff.train import probe as probing
-from residiff.train import Run, TrainingData
 from residiff.train.candidates import HELD_OUT, candidates_for, split
 from residiff.train.keeping import newest
 from residiff.train.objective import Candidate, changed
@@ -121,25 +121,26 @@ def folder_of(place, count, kinds=("clean", "degraded")):
     return place
 
 
-@pytest.mark.parametrize("total", [5, 7, 11])
+@pytest.mark.parametrize("total", [8, 11, 19])
 def test_a_fifth_of_a_folder_is_held_out(tmp_path, total):
-    training, held_out = split(TINY, folder_of(tmp_path, total))
-    kept = {kind: [path.name for path in paths] for kind, paths in training.files.items()}
-    assert kept["clean"] == kept["degraded"] and len(held_out) == math.ceil(total / 5)
+    training, held_out, record = split(TINY, folder_of(tmp_path, total))
+    kept = {kind: [Path(part.name).name for part in parts] for kind, parts in training.columns.items()}
+    assert kept["clean"] == kept["degraded"] and len(held_out) == round(total / 5)
     assert len(kept["clean"]) + len(held_out) == total
+    assert record["on"] == "carved" and record["pairs"] == len(held_out)
     seen = [training(index).clean for index in range(4 * total)]
     assert not any(torch.equal(one.clean.sort().values, two.sort().values) for one in held_out for two in seen)
-    assert training.source == f"folder {tmp_path.name}, {total} pairs, {total - len(held_out)} of them"
+    assert training.source == f"folder {tmp_path.name}, {total} pairs, without {len(held_out)} held out"
 
 
 def test_no_more_than_needed_are_held_out(tmp_path, monkeypatch):
     monkeypatch.setattr(candidates_module, "HELD_OUT", 3)
-    training, held_out = split(TINY, folder_of(tmp_path, 19))
-    assert len(held_out) == 3 and len(training.files["clean"]) == 16
+    training, held_out, _ = split(TINY, folder_of(tmp_path, 19))
+    assert len(held_out) == 3 and training.size == 16
 
 
 def test_a_folder_too_small_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"holds 4 pairs; a probe needs 5"):
+    with pytest.raises(ConfigError, match=r"holds 4 pairs; a probe needs 8"):
         split(TINY, folder_of(tmp_path, 4))
 
 
@@ -147,7 +148,7 @@ def test_procedural_pairs_are_held_out_beyond_what_training_sees(monkeypatch):
     drawn, draw = [], pairs_module.clean_image
     monkeypatch.setattr(pairs_module, "clean_image", lambda index, *rest: drawn.append(index) or draw(index, *rest))
     settings = TINY.training
-    training, held_out = split(TINY, None)
+    training, held_out, _ = split(TINY, None)
     beyond = min(drawn)
     assert len(held_out) == HELD_OUT
     drawn.clear()

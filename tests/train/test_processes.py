@@ -85,7 +85,9 @@ def test_shards_of_a_network_learn_what_the_whole_does(tmp_path):
     sharded = override(SHARED, ["training.sharded=true", "training.iterations=3"])
     trained(sharded, tmp_path / "two", processes=2)
     trained(override(SHARED, ["training.sharded=true"]), tmp_path / "two", "--resume", "--override", processes=2)
-    assert load_state(states(tmp_path / "two")[0]).tensors.keys() == load_state(states(tmp_path / "one")[0]).tensors.keys()
+    assert (
+        load_state(states(tmp_path / "two")[0]).tensors.keys() == load_state(states(tmp_path / "one")[0]).tensors.keys()
+    )
 
 
 def test_sharding_needs_others(tmp_path):

@@ -1,4 +1,4 @@
-"""A run that was stopped anywhere and continued is one that was not, to the bit; what cannot be continued is refused."""
+"""A run that was stopped anywhere and continued is one that was not, to the bit; what does not fit is refused."""
 
 import json
 import math
@@ -27,6 +27,7 @@ from residiff.recipe import override
 from residiff.train import METRICS, Run, open_run
 from residiff.train import clock as clock_module
 from residiff.train.keeping import newest, states
+
 
 def test_two_runs_are_equal_to_the_bit_whatever_the_global_generator_holds(tmp_path, whole):
     torch.manual_seed(12345)

@@ -8,6 +8,7 @@ import torch
 from residiff.recipe import Training
 from residiff.train import draw_times, learning_rate
 
+
 def test_the_learning_rate_warms_up_and_falls_as_a_cosine():
     settings = Training(iterations=110, warm_up=10, learning_rate=0.5, final_learning_rate=0.1)
     rates = [learning_rate(settings, step) for step in range(110)]

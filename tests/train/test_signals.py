@@ -1,4 +1,4 @@
-"""Runs of the program that are killed, or told to end, at random moments and continued: they are as if nothing had been."""
+"""Runs of the program that are killed or told to end at random moments, and continued: as if nothing had been."""
 
 import os
 import random
@@ -119,7 +119,9 @@ def test_a_second_signal_ends_it_at_once(tmp_path):
 # Every call of a save that touches the disk, as a point of death
 
 SHORT = ["--set", "training.iterations=12", "--set", "training.save_seconds=1e-6", "--set", "validation.every=4"]
-POINTS = [(call, number) for call, most in {"fsync": 40, "rename": 24, "unlink": 8}.items() for number in range(1, most)]
+POINTS = [
+    (call, number) for call, most in {"fsync": 40, "rename": 24, "unlink": 8}.items() for number in range(1, most)
+]
 
 
 def traced(folder, call, number):

@@ -53,6 +53,7 @@ def make(
     output: Output,
     kind: Kind,
     count: Annotated[int, typer.Option("--count", "-n", help="How many pairs.")] = 100,
+    test: Annotated[int, typer.Option(help="How many more, in test/; the others are then in train/.")] = 0,
     size: Annotated[int, typer.Option(help="Width and height in pixels.")] = 256,
     settings: Settings = None,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
@@ -60,7 +61,7 @@ def make(
     """Make a paired set of procedural pictures: clean/, degraded/ and, where there is one, mask/."""
     from residiff.data.sets import make_set, parse_ranges
 
-    _write(make_set(output, kind, count, size, parse_ranges(settings or []), seed), output)
+    _write(make_set(output, kind, count, size, parse_ranges(settings or []), seed, test), output)
 
 
 @app.command("layouts", epilog="Example: residiff data layouts --json")

@@ -20,37 +20,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: residiff train denoise -o runs/denoise --set training.iterations=2000"
 
-AutoObjective = Annotated[
-    bool,
-    typer.Option(
-        "--auto-objective",
-        help="First learn whether residual or noise is the better objective (RDDM), then train by that one. "
-        "Its path is in objective.csv; with --resume the run keeps its objective.",
-    ),
-]
-Probe = Annotated[
-    bool,
-    typer.Option(
-        "--probe",
-        help="Train no model, but compare objectives, schedules and total noise in short runs on these data: "
-        "a table, probe.csv, and recommended.toml to train by.",
-    ),
-]
-AutoBatch = Annotated[
-    bool,
-    typer.Option(
-        "--auto-batch",
-        help="Choose how many pairs are computed at once, and the precision, to fit the memory; updates stay as large.",
-    ),
-]
-OnTest = Annotated[
-    bool,
-    typer.Option(
-        "--choose-on-test",
-        help="Validate, and choose the best model, on the set's test split, which the model file then says.",
-    ),
-]
-
 
 @dataclass(frozen=True)
 class Task:
@@ -58,6 +27,7 @@ class Task:
 
     recipe: Recipe
     data: TrainingData
+    folder: Path | None
     output: Path
     processes: Processes
     workers: int
@@ -65,32 +35,24 @@ class Task:
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A preset's name, or a .toml file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
-    data: Annotated[
-        Path | None, typer.Option(help="A set of pictures; `residiff data layouts` lists the layouts.")
-    ] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
-    init: Annotated[str | None, typer.Option(metavar="MODEL", help="Start from this model's weights.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="The run's folder.")],
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="A set: see `data layouts`.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="K=VALUE", help="Change the recipe.")] = None,
+    init: Annotated[str | None, typer.Option(metavar="MODEL", help="Start from its weights.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
-    override: Annotated[bool, typer.Option("--override", help="Continue though the recipe has changed.")] = False,
-    auto_batch: AutoBatch = False,
-    choose_on_test: OnTest = False,
-    auto_objective: AutoObjective = False,
-    alpha_rate: Annotated[
-        float | None, typer.Option(help="How fast --auto-objective decides; 8e-5 as published.")
-    ] = None,
-    probe: Probe = False,
-    budget: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="The time that --probe may take; 600 by default.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
-    processes: Annotated[
-        int | None, typer.Option(min=1, help="How many torchrun must have started; other numbers are refused.")
-    ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare the data.")] = 0,
-    tensorboard: Annotated[bool, typer.Option(help="Write event files for TensorBoard to OUTPUT/tensorboard.")] = True,
+    override: Annotated[bool, typer.Option("--override", help="... though the recipe changed.")] = False,
+    choose_on_test: Annotated[bool, typer.Option("--choose-on-test", help="Validate on the test split.")] = False,
+    auto_batch: Annotated[bool, typer.Option("--auto-batch", help="Fit the batch to the memory.")] = False,
+    auto_objective: Annotated[bool, typer.Option("--auto-objective", help="Learn what to predict first.")] = False,
+    alpha_rate: Annotated[float | None, typer.Option(metavar="RATE", help="... how fast: 8e-5.")] = None,
+    probe: Annotated[bool, typer.Option("--probe", help="Only compare methods in short runs.")] = False,
+    budget: Annotated[float | None, typer.Option(metavar="SECONDS", help="... in that time: 600.")] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, mps.")] = "cpu",
+    processes: Annotated[int | None, typer.Option(metavar="N", help="That torchrun must have started.")] = None,
+    workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes that prepare data.")] = 0,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard/--no-tensorboard", help="Event files.")] = True,
 ) -> None:
-    """Train a model by a recipe, from procedural pictures or a set of pairs."""
+    """Train a model by a recipe, on procedural pictures or a set of pairs; docs/training.md says how."""
     from residiff import recipe as recipes
     from residiff.restore import pick_device
     from residiff.train import started, training_data
@@ -108,7 +70,7 @@ def train(
         chosen = _fitted(chosen, place)
     if probe:
         return _probe(chosen, output, data, place, 600.0 if budget is None else budget, workers)
-    task = Task(chosen, training_data(chosen, data), output, place, workers)
+    task = Task(chosen, training_data(chosen, data), data, output, place, workers)
     if auto_objective:
         task = _decided(task, 8e-5 if alpha_rate is None else alpha_rate, resume=resume)
     return _train(task, _start(init), resume=resume, override=override, tensorboard=tensorboard)
@@ -158,7 +120,7 @@ def _train(task: Task, start: ModelFile | None, *, resume: bool, override: bool,
                 _show(bar, run, state)
         for tracker in trackers:
             tracker.close()
-        _finish(run, stop())
+        _finish(run, stop(), task.folder)
 
 
 def _show(bar: Bar, run: Run, state: Progress) -> None:
@@ -174,7 +136,7 @@ def _show(bar: Bar, run: Run, state: Progress) -> None:
         note(f"step {state.step}, loss {state.loss:.4f}, {state.seconds:.0f} s, {speed} {score}".rstrip())
 
 
-def _finish(run: Run, stopped: bool) -> None:
+def _finish(run: Run, stopped: bool, data: Path | None) -> None:
     """Say how the run ended, and write its report."""
     from residiff import files
     from residiff.reports import training_report
@@ -184,12 +146,14 @@ def _finish(run: Run, stopped: bool) -> None:
         return
     if stopped:
         return note(f"saved at step {run.step}; continue with --resume")
-    files.write_bytes(run.folder / "report.html", training_report(run.folder))
+    report = run.folder / "report.html"
+    files.write_bytes(report, training_report(run.folder, data))
     best = run.log.best
     if best is not None and best.psnr is not None and best.input_psnr is not None:
         gain = f"{best.psnr:.2f} dB, {best.psnr - best.input_psnr:+.2f} dB over their input"
         note(f"held-out pairs: best at step {best.step} ({run.folder / BEST}): {gain}")
-    note(f"wrote {run.folder / MODEL} and {run.folder / 'report.html'}")
+    note(f"report: {report}")
+    note(f"wrote {run.folder / MODEL}")
 
 
 def _decided(task: Task, rate: float, *, resume: bool) -> Task:
@@ -208,9 +172,7 @@ def _decided(task: Task, rate: float, *, resume: bool) -> Task:
     device, pairs = str(task.processes.device), task.data.training
     with progress() as bar:
         bar_task = bar.add_task("objective", total=auto.LIMIT)
-        rows = auto.select_objective(
-            task.recipe, pairs, task.output, device, alpha_rate=rate, workers=task.workers
-        )
+        rows = auto.select_objective(task.recipe, pairs, task.output, device, alpha_rate=rate, workers=task.workers)
         for row in interruptible(rows):
             bar.update(bar_task, completed=row.step, description=f"alpha {row.alpha:.4f}")
     found = decided(task.recipe, row.objective())
@@ -218,9 +180,7 @@ def _decided(task: Task, rate: float, *, resume: bool) -> Task:
     return replace(task, recipe=found)
 
 
-def _probe(
-    recipe: Recipe, output: Path, data: Path | None, processes: Processes, budget: float, workers: int
-) -> None:
+def _probe(recipe: Recipe, output: Path, data: Path | None, processes: Processes, budget: float, workers: int) -> None:
     from residiff.train import split
     from residiff.train.probe import RECOMMENDED, probe
 

@@ -3,7 +3,7 @@
     listing = list_set(folder)
     report = judge(listing, examine(listing))
 
-`examine` reads each picture once, a pair at a time, and keeps about a kilobyte of each; the loop is the caller's.
+`examine` reads each picture once, a pair at a time, and keeps a kilobyte or two of each pair; the loop is the caller's.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, final
 
@@ -46,12 +46,17 @@ class EntryPart:
         """The database, and the key as if it were a file in it."""
         return f"{self.path}/{self.key.decode('utf-8', 'replace')}"
 
-    def read(self) -> Picture:
-        """The picture; an `ImageError` where it is gone or damaged, or no picture."""
-        with _environment(self.path, os.getpid()).begin() as transaction:
-            data = transaction.get(self.key)
+    def data(self) -> bytes:
+        """Its bytes; an `ImageDecodeError` where it is gone."""
+        with _DATABASES.at(self.path).begin() as transaction:
+            data: bytes | None = transaction.get(self.key)
         if data is None:
             raise ImageDecodeError(f"{self.name}: no longer in the database; open it again")
+        return data
+
+    def read(self) -> Picture:
+        """The picture; an `ImageError` where it is gone or damaged, or no picture."""
+        data = self.data()
         try:
             return images.read(data)
         except ImageError as error:
@@ -151,9 +156,31 @@ def _ffhq(tree: Tree) -> str | None:
     return next((name for name in tree.folders() if _FFHQ.fullmatch(name) and tree.holds(joined(name, FILE))), None)
 
 
-@cache
-def _environment(path: Path, process: int) -> Any:  # noqa: ANN401  (lmdb has no types)
-    """The database, opened once a process: a fork may not use its parent's."""
+class _Databases:
+    """Those that are open, each once in a process, as lmdb has it; a fork opens those of its parent anew."""
+
+    def __init__(self) -> None:
+        self.opened: dict[str, tuple[int, Any]] = {}
+        # A fork may come while its parent's is held
+        self.locks: dict[int, threading.Lock] = {}
+
+    def at(self, path: Path) -> Any:  # noqa: ANN401  (lmdb has no types)
+        """The database at `path`; a `ConfigError` where it cannot be opened."""
+        real, own = os.path.realpath(path), os.getpid()
+        with self.locks.setdefault(own, threading.Lock()):
+            process, database = self.opened.get(real, (own, None))
+            if process != own:
+                database.close()
+            if process != own or database is None:
+                database = _open(path)
+                self.opened[real] = (own, database)
+            return database
+
+
+_DATABASES = _Databases()
+
+
+def _open(path: Path) -> Any:  # noqa: ANN401  (lmdb has no types)
     try:
         import lmdb
     except ImportError as error:
@@ -166,7 +193,7 @@ def _environment(path: Path, process: int) -> Any:  # noqa: ANN401  (lmdb has no
 
 def _entries(path: Path) -> Entries:
     """All pictures of a database, sorted by key."""
-    with _environment(path, os.getpid()).begin() as transaction:
+    with _DATABASES.at(path).begin() as transaction:
         keys = [key for key in transaction.cursor().iternext(keys=True, values=False) if key != _COUNT_KEY]
     if not keys:
         raise ConfigError(f"{path} holds no images")

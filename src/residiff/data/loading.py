@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from residiff.seeds import generator
 FAR = 2**40
 SUBSTITUTES = 100
 NAMED_FAULTS = 5
+CONTEXT = "spawn" if os.name == "nt" else "forkserver"
 # Updates that the workers have ready between them, or one each
 READ_AHEAD = 4
 
@@ -102,6 +104,8 @@ def _opened(numbered: _Numbered, updates: _Updates, workers: int) -> Iterator[Dr
         numbered,
         batch_sampler=updates,
         num_workers=workers,
+        # In a fork of a process that has used libvips, libvips hangs
+        multiprocessing_context=CONTEXT if workers else None,
         collate_fn=_collated,
         prefetch_factor=max(1, READ_AHEAD // workers) if workers else None,
         # Without one of its own it draws from the global one
@@ -172,18 +176,3 @@ class Faults:
             bound = f"training goes on without {self.allowed}{of} at most"
             raise ImageError(f"{count} pictures cannot be read, and {bound}; mend them or take them out: {first}")
         return is_new
-
-
-class Stretch(Dataset[Pair]):
-    """Pairs number `first` to `last` - 1 in order, for torch's loader."""
-
-    def __init__(self, pairs: Pairs, first: int, last: int) -> None:
-        self.pairs, self.first, self.last = pairs, first, last
-
-    def __len__(self) -> int:
-        """How many."""
-        return self.last - self.first
-
-    def __getitem__(self, index: int) -> Pair:
-        """Pair number first + index."""
-        return self.pairs(self.first + index)

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from residiff.data import images
 from residiff.data.degrade import DEGRADATIONS, degrade
 from residiff.data.holes import without
 from residiff.data.pair import Pair
@@ -271,36 +269,3 @@ def _grey(picture: Picture) -> Tensor:
 
 
 _READERS: dict[str, Callable[[Picture], Tensor]] = {"clean": _rgb, "degraded": _rgb, "mask": _grey}
-
-
-def paired_files(folder: Path) -> list[dict[str, Path]]:
-    """The pairs of a folder, sorted by name: of each its files in `clean/`, `degraded/` and maybe `mask/`.
-
-    Raises
-    ------
-    ConfigError
-        If a part is missing, a name has no partner, or two files have one name; the first few are named.
-    """
-    return _matched(folder, ["clean", "degraded", *(["mask"] if (folder / "mask").is_dir() else [])])
-
-
-def _matched(folder: Path, kinds: list[str]) -> list[dict[str, Path]]:
-    parts = _listed(folder, kinds)
-    everything = sorted(set().union(*parts.values()))
-    alone = [f"{kind}/{name}" for kind in kinds for name in everything if name not in parts[kind]]
-    if alone:
-        more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
-        raise ConfigError(f"{folder}: no file for {', '.join(alone[:5])}{more}")
-    if not everything:
-        raise ConfigError(f"{folder} holds no images")
-    return [{kind: parts[kind][name] for kind in kinds} for name in everything]
-
-
-def _listed(folder: Path, kinds: list[str]) -> dict[str, dict[str, Path]]:
-    """The pictures in each of the folders `kinds` of `folder`, by name."""
-    parts = {kind: images.images_by_name(folder / kind) for kind in kinds if (folder / kind).is_dir()}
-    absent = [kind for kind in kinds if kind not in parts]
-    if absent:
-        needed = "/ and ".join(kinds)
-        raise ConfigError(f"{folder} has no folder {absent[0]!r}; a paired folder holds {needed}/")
-    return parts

@@ -27,3 +27,5 @@ MIXTURE = 10
 LOADER = 11
 # The noise by which the loss on held-out pairs is computed. The index is the first pair's place
 VALIDATION = 12
+# The seeds of the sources of a mixture. The index is the source
+SOURCE = 13

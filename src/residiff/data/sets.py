@@ -46,18 +46,24 @@ def parse_ranges(settings: list[str]) -> dict[str, Range | float]:
 
 
 def make_set(
-    output: Path, kind: str, count: int, size: int, parameters: Mapping[str, Range | float], seed: int
+    output: Path, kind: str, count: int, size: int, parameters: Mapping[str, Range | float], seed: int, test: int = 0
 ) -> Iterator[str]:
-    """Write `count` procedural pairs of `size` x `size` pixels; yields each name when it is written."""
+    """Write `count` procedural pairs of `size` x `size` pixels; yields each name when it is written.
+
+    With `test`, they go to `train/`, and so many others to `test/`.
+    """
     chosen = Degrade(kind, dict(parameters))
     check_degradation(chosen)
     check_range("count", count, 1, 10_000_000)
+    check_range("test", test, 0, 10_000_000)
     check_range("size", size, 1, 16_384)
-    _refuse_mixture(output)
-    for index in range(count):
+    places = [output / "train", output / "test"] if test else [output]
+    for place in places:
+        _refuse_mixture(place)
+    for index in range(count + test):
         clean = Picture(clean_image(index, size, seed))
         name = f"{index:06d}"
-        _write_pair(output, name, ".png", clean, _degraded(clean, chosen, seed, index))
+        _write_pair(places[index >= count], name, ".png", clean, _degraded(clean, chosen, seed, index))
         yield name
 
 

@@ -43,7 +43,7 @@ def check_pictures(examined: Sequence[Examined], crop: tuple[int, int] | None) -
 def check_alignment(examined: Sequence[Examined]) -> list[Finding]:
     """Pairs whose pictures lie at another place, are turned, belong to another pair, or show something else.
 
-    Blur moves the best place of a pair at random: a shift counts only if it is three times as far as is usual in the set.
+    Blur moves the best place of a pair at random: a shift counts only if it is over three times what is usual in a set.
     """
     fits = [_Fit(one, one.alignment) for one in examined if one.alignment is not None]
     turned = [fit for fit in fits if fit.alignment.is_turned]

@@ -118,7 +118,7 @@ def _listed(words: list[str]) -> str:
 
 
 def named(text: str, table: Place, document: Document) -> Place:
-    """The place of the first of a table's settings that a message names, of those that were written; else the table's."""
+    """The place of the first setting of a table that a message names and that was written; else the table's."""
     for word in re.findall(r"[a-z_]\w*(?:\.\w+)*", text):
         place = (*table, *word.split("."))
         if place in document.spots:

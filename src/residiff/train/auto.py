@@ -22,10 +22,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from residiff import files
-from residiff.data.loading import Stretch
+from residiff.data.loading import loader
 from residiff.data.pair import Pair, Pairs
 from residiff.denoiser import LOSSES, Denoiser, Loss
 from residiff.errors import ConfigError, DivergedError, check_range
@@ -201,11 +200,8 @@ def _check(recipe: Recipe, alpha_rate: float, limit: int) -> None:
 def _weighings(undecided: _Undecided, pairs: Pairs, limit: int, workers: int) -> Iterator[Weighing]:
     began = time.monotonic()
     batch_size = undecided.recipe.training.batch
-    # Without a generator of its own the loader draws from the global one
-    stretch, own = Stretch(pairs, 0, limit * batch_size), generator(undecided.recipe.training.seed)
-    loader = DataLoader(stretch, batch_size=batch_size, num_workers=workers, generator=own)
-    for step, batch in enumerate(loader, 1):
-        losses = undecided.update(batch, step)
+    for step, batch in enumerate(loader(pairs, 0, limit * batch_size, batch_size, workers), 1):
+        losses = undecided.update(batch.pair, step)
         row = Weighing(step, undecided.alpha.item(), *losses, time.monotonic() - began)
         yield row
         if row.decision is not None:

@@ -13,8 +13,9 @@ from residiff.schedule import RDDM, AnySchedule, Resfusion
 from residiff.train.data import TrainingData, training_data
 from residiff.train.objective import NOISE, Candidate, changed, decided
 
+# Of one pair there is no standard error: a fifth of too few would be one
 SHARE, HELD_OUT = 0.2, 32
-FEWEST_PAIRS = 5
+FEWEST_PAIRS = 8
 
 
 def candidates_for(recipe: Recipe) -> tuple[Candidate, ...]:
@@ -72,7 +73,7 @@ def split(recipe: Recipe, folder: Path | None) -> TrainingData:
     Raises
     ------
     ConfigError
-        If the set holds fewer than 5 pairs.
+        If the set holds fewer than 8 pairs.
     """
     validation = recipe.validation.model_copy(update={"on": "carved", "share": SHARE, "most": HELD_OUT})
     data = training_data(recipe.model_copy(update={"validation": validation}), folder)

@@ -15,9 +15,11 @@ from residiff.data.mixture import Mixed
 from residiff.data.pair import Pair, Pairs
 from residiff.data.pairs import PicturePairs, SyntheticPairs
 from residiff.data.parts import PictureSet
+from residiff.data.purposes import SOURCE
 from residiff.data.settings import Source
 from residiff.errors import ConfigError
 from residiff.recipe import Recipe, Validation
+from residiff.seeds import seed_of
 
 
 class TrainingData(NamedTuple):
@@ -41,7 +43,10 @@ def training_data(recipe: Recipe, folder: Path | None) -> TrainingData:
     sources = recipe.data.mixture or (Source(layout=recipe.data.layout),)
     if folder is None and any(source.path for source in sources):
         raise ConfigError("data.mixture names sets; give the folder that they are in with --data")
-    supplies = [_supply(recipe, source, folder, _count(recipe.validation, sources, source)) for source in sources]
+    supplies = [
+        _supply(_seeded(recipe, number), source, folder, _count(recipe.validation, sources, source))
+        for number, source in enumerate(sources)
+    ]
     training = supplies[0].training
     if len(supplies) > 1:
         weighted = [(one.training, source.weight) for one, source in zip(supplies, sources, strict=True)]
@@ -49,6 +54,12 @@ def training_data(recipe: Recipe, folder: Path | None) -> TrainingData:
     held_out = tuple(pair for one in supplies for pair in one.held_out)
     record = {"on": recipe.validation.on, "of": "; ".join(str(one.record["of"]) for one in supplies)}
     return TrainingData(training, held_out, {**record, "pairs": len(held_out)} if held_out else {})
+
+
+def _seeded(recipe: Recipe, number: int) -> Recipe:
+    """The recipe with a seed for one of its sources, the first one's being its own: no two draw alike."""
+    seed = seed_of(recipe.training.seed, SOURCE, number) % 2**62 if number else recipe.training.seed
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": seed})})
 
 
 def _count(validation: Validation, sources: Sequence[Source], source: Source) -> int:

@@ -8,7 +8,7 @@ import sys
 import weakref
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -29,8 +29,10 @@ logger = logging.getLogger(__name__)
 
 # Of the memory that is free: the rest is for what is not counted, the interpreter and reading of pictures among it
 SHARE = 0.8
-# Bytes that a process takes for a byte of activations: glibc leaves holes where they were; see benchmarks/README.md
+# Bytes that a process takes for one that comes and goes with each update: glibc leaves holes (benchmarks/README.md)
 HOLES = 1.6
+# Code and buffers of the kernels
+KERNELS = 60_000_000
 # What a recipe allows for `batch` and for `accumulate`
 MOST = 65_536
 CGROUP = Path("/sys/fs/cgroup")
@@ -52,8 +54,8 @@ class Footprint:
 
     @property
     def total(self) -> int:
-        """All of them."""
-        return sum(getattr(self, field.name) for field in fields(self))
+        """All of them, and what the kernels take for themselves."""
+        return self.weights + self.gradients + self.moments + self.averages + self.activations + KERNELS
 
 
 def footprint(recipe: Recipe, batch: int | None = None, *, processes: int = 1) -> Footprint:
@@ -72,13 +74,13 @@ def footprint(recipe: Recipe, batch: int | None = None, *, processes: int = 1) -
     parameters, state = _bytes(backbone.parameters()), _bytes(backbone.state_dict().values())
     moments = _bytes(Optimisers(recipe, backbone).expected().values())
     averages = state * (1 + sum(decay != settings.ema for decay in settings.averages))
-    peak = _peak(recipe, denoiser, size)
+    peak = round(HOLES * _peak(recipe, denoiser, size))
     # In the first part of an update the gradients grow while the activations go; in the others they lie there already
     accumulates = settings.batch * settings.accumulate > size * processes
     beyond = peak if accumulates else max(0, peak - parameters)
     parts = processes if settings.sharded else 1
     weights, gradients, moments, averages = (-(-each // parts) for each in (state, parameters, moments, averages))
-    return Footprint(weights, gradients, moments, averages, round(HOLES * beyond))
+    return Footprint(weights, gradients, moments, averages, beyond)
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

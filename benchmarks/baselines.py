@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from residiff.data.picture import Array
+from residiff.data.images import Array
 from residiff.errors import ResourceError
 
 OPENCV_H = (10, 14, 16, 17, 18, 19, 20, 22, 26)

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from residiff import recipe
 from residiff.data import images
+from residiff.data.images import Picture
 from residiff.data.pairs import SyntheticPairs
-from residiff.data.picture import Picture
 from residiff.files import write_bytes
 from residiff.metrics import Moments, RandomFeatures, frechet_distance, image_moments
 from residiff.restore import generate, load

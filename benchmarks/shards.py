@@ -26,8 +26,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from residiff.data import images
+from residiff.data.images import Picture
 from residiff.data.parts import Chosen, FilePart, Part, PictureSet
-from residiff.data.picture import Picture
 from residiff.data.shard_writer import write_shards
 from residiff.data.shards import open_shards
 from residiff.data.synthetic import clean_image

@@ -17,7 +17,7 @@ import residiff
 from residiff import models
 from residiff.data import images
 from residiff.data.degrade import degrade
-from residiff.data.picture import Picture
+from residiff.data.images import Picture
 from residiff.metrics import psnr, ssim
 from residiff.photographs import photographs
 from residiff.plots import grid

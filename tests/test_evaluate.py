@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from residiff.data import images
-from residiff.data.picture import Picture, from_array
+from residiff.data.images import Picture, from_array
 from residiff.errors import ConfigError, ImageDecodeError
 from residiff.evaluate import Report, Score, evaluate
 from residiff.metrics import psnr, ssim

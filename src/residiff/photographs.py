@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from residiff.data.picture import Array, from_array
+from residiff.data.images import Array, from_array
 from residiff.errors import ResourceError
 
 

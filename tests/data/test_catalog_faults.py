@@ -10,9 +10,8 @@ from trees import encoded, make_database, make_tree, save, told
 from residiff.data import lmdb_parts
 from residiff.data.catalog import LAYOUTS, detect, open_set
 from residiff.data.cifar import RECORD
-from residiff.data.naming import RAINDROP, SID
 from residiff.data.settings import Pairing
-from residiff.data.tree import Tree, expression, found, plain
+from residiff.data.tree import Tree, expression
 from residiff.errors import ConfigError, ImageDecodeError, ImageError
 
 RULED = [
@@ -388,30 +387,3 @@ def test_a_database_alone_is_looked_for_around_it(tmp_path):
     make_database(tmp_path / "lsun/tower_train_lmdb", [(b"0", b"")])
     with pytest.raises(ConfigError, match=r"lsun is one \(lsun\); give that"):
         detect(tmp_path / "lsun/tower_train_lmdb")
-
-
-# Patterns
-
-
-def test_patterns_say_what_they_find(tmp_path):
-    save(tmp_path / "a/b/c/x1.png", 1, "clean")
-    save(tmp_path / "a/x2.PNG", 1, "clean")
-    assert [tuple(each) for each in found(Tree(tmp_path), "{top}/**/x{n:[0-9]}")] == [
-        (("a", "", "2"), "a/x2.PNG"),
-        (("a", "/b/c", "1"), "a/b/c/x1.png"),
-    ]
-    assert plain("Data/{scene}/{*:(?:[0-9]+_)?}GT_{n:[0-9]+}") == "Data/{scene}/*GT_{n}"
-
-
-def test_the_rules_of_pairs_have_the_same_fields():
-    from residiff.data.tree import fields_of
-
-    for row in LAYOUTS.values():
-        for finder in row.finders:
-            if hasattr(finder, "variants"):
-                every = [*finder.rules.values(), *(each for one in finder.variants.values() for each in one.values())]
-                assert all(
-                    len({tuple(fields_of(each)) for each in rule.values()}) == 1 for one in every for rule in one
-                )
-    assert fields_of(RAINDROP.rules["train"][0]["clean"]) == ["k"]
-    assert fields_of(SID.rules["test"][0]["degraded"]) == ["scene"]

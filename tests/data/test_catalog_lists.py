@@ -92,11 +92,11 @@ def lists(tmp_path):
 
 def test_lists_of_equal_names_are_matched_by_them(tmp_path, lists):
     names = "edabfc"
-    made = lists(**{kind: [f"{kind}/{name}.png" for name in names] for kind in ("clean", "degraded", "mask")})
+    made = lists(**{kind: [f"lists/{kind}/{name}.png" for name in names] for kind in ("clean", "degraded", "mask")})
     degraded = made["degraded"].read_text().splitlines()
     made["degraded"].write_text("\n".join(reversed(degraded)))
     assert import_lists(made, tmp_path) == 6
-    rows = [f"clean/{name}.png,degraded/{name}.png,mask/{name}.png" for name in sorted(names)]
+    rows = [",".join(f"lists/{kind}/{name}.png" for kind in made) for name in sorted(names)]
     assert (tmp_path / "train.csv").read_text() == "\n".join(["clean,degraded,mask", *rows, ""])
     for kind in ("clean", "degraded"):
         assert shown(tmp_path, kind) == [(names.index(name), kind) for name in sorted(names)]

@@ -18,9 +18,9 @@ from residiff.data.check import check_set, examine, judge
 from residiff.data.degrade import DEGRADATIONS, degrade
 from residiff.data.duplicates import NEAR, near_pairs
 from residiff.data.findings import FAULTS, Fault, Severity
+from residiff.data.images import Picture
 from residiff.data.listing import Listing, Split, Wanted, list_set
 from residiff.data.looks import THUMB, Examined, Look
-from residiff.data.picture import Picture
 from residiff.data.settings import Pairing
 from residiff.data.sheet import batch_bytes, in_words
 from residiff.data.synthetic import clean_image

@@ -9,9 +9,9 @@ from hypothesis import strategies as some
 
 from residiff.data.degrade import degrade
 from residiff.data.holding_out import carve, validation_pairs
+from residiff.data.images import Picture
 from residiff.data.pairs import PicturePairs
 from residiff.data.parts import PictureSet
-from residiff.data.picture import Picture
 from residiff.data.settings import Augment, DataSettings, Degrade, Pairing, Resize
 from residiff.errors import ConfigError, ImageDecodeError
 from residiff.seeds import generator

@@ -200,7 +200,7 @@ def test_no_other_decoder_and_no_program_is_started(tmp_path):
         "('subprocess.Popen', 'os.exec', 'os.posix_spawn', 'os.system', 'socket.connect') else None)\n"
         "from residiff.data import images\n"
         "from residiff.errors import ImageUnsupportedError\n"
-        "from residiff.data.codecs import libvips\n"
+        "from residiff.data.images.codecs import libvips\n"
         "for path in images.list_images(pathlib.Path(sys.argv[1])):\n"
         "    try:\n"
         "        images.read(path)\n"

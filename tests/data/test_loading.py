@@ -10,12 +10,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from residiff.data import loading as module
+from residiff.data.images import Picture
 from residiff.data.loading import FAR, SUBSTITUTES, Faults, One, collate, drawn, loader
 from residiff.data.mixture import Mixed
 from residiff.data.pair import Pair
 from residiff.data.pairs import PicturePairs, SyntheticPairs
 from residiff.data.parts import PictureSet
-from residiff.data.picture import Picture
 from residiff.data.settings import DataSettings, Degrade
 from residiff.errors import ConfigError, ImageDecodeError, ImageError
 

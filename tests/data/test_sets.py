@@ -8,7 +8,7 @@ from PIL import Image
 from residiff.data import images
 from residiff.data.catalog import open_set
 from residiff.data.degrade import DEGRADATIONS, degrade
-from residiff.data.picture import Picture, from_array
+from residiff.data.images import Picture, from_array
 from residiff.data.sets import degradations, degrade_folder, make_set, parse_ranges
 from residiff.data.synthetic import clean_image
 from residiff.errors import ConfigError, ImageError

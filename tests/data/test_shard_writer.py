@@ -9,8 +9,8 @@ import pytest
 from archives import KINDS, all_equal, members_of, pixels, png, two_shards
 from PIL import Image
 
+from residiff.data.images import from_array
 from residiff.data.parts import FilePart, PictureSet
-from residiff.data.picture import from_array
 from residiff.data.shard_writer import write_shards
 from residiff.data.shards import open_shards
 from residiff.errors import ConfigError, ImageDecodeError, ResourceError

@@ -147,6 +147,16 @@ def told(picture):
     return round(red / STEP), KINDS[round(green / 80)], CLASSES[round(blue / 100)]
 
 
+def seen(pictures, kind="clean"):
+    """What the pictures of a kind in an opened set are."""
+    return [told(part.read()) for part in pictures.columns[kind]]
+
+
+def indices(pictures, kind="clean"):
+    """Their numbers alone."""
+    return [index for index, _, _ in seen(pictures, kind)]
+
+
 def save(path, index, kind, split="train", size=24):
     """Write one picture, in the format that its suffix says."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,8 +8,7 @@ import torch
 
 from residiff import recipe
 from residiff.checkpoint import ModelFile, save_model
-from residiff.data.images import write
-from residiff.data.picture import Picture
+from residiff.data.images import Picture, write
 from residiff.train.strips import strip
 
 

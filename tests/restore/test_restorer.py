@@ -13,7 +13,7 @@ import residiff
 from residiff import models
 from residiff.checkpoint import ModelFile, load_model
 from residiff.data import images
-from residiff.data.picture import Picture, from_array
+from residiff.data.images import Picture, from_array
 from residiff.errors import ConfigError, ModelFileError, ResourceError
 from residiff.restore import (
     Descriptor,

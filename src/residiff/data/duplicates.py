@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from residiff.data.findings import Fault, Finding, finding
+from residiff.data.images import Array
 from residiff.data.looks import Examined, Look
-from residiff.data.picture import Array
 
 NEAR = 0.12
 LEAST = 4.0

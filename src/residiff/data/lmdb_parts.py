@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from residiff.data import images
+from residiff.data.images import Picture
 from residiff.data.layouts import Columns, Request, by_domain
 from residiff.data.matching import Joined
 from residiff.data.parts import Part
-from residiff.data.picture import Picture
 from residiff.data.tree import Tree, joined
 from residiff.errors import ConfigError, ImageDecodeError, ImageError
 

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from residiff.data.alignment import Alignment, align
 from residiff.data.findings import Fault, Finding, finding
+from residiff.data.images import ImageWarning, Picture
 from residiff.data.names import Entry
 from residiff.data.parts import FilePart, Part
-from residiff.data.picture import ImageWarning, Picture
 from residiff.errors import ImageError
 
 THUMB = 16

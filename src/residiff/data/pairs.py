@@ -14,9 +14,9 @@ from torch import Tensor
 
 from residiff.data.degrade import DEGRADATIONS, degrade
 from residiff.data.holes import without
+from residiff.data.images import Picture
 from residiff.data.pair import Pair
 from residiff.data.parts import Part, PictureSet
-from residiff.data.picture import Picture
 from residiff.data.purposes import CROP, DEGRADATION, HELD_OUT, ORDER, PARTNER, PROCEDURAL
 from residiff.data.settings import DataSettings, Degrade, Pairing, Resize
 from residiff.data.synthetic import clean_image

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from residiff.data import images
-from residiff.data.picture import Picture
+from residiff.data.images import Picture
 
 
 class Part(Protocol):

@@ -9,8 +9,8 @@ from pathlib import Path
 from residiff.data import images
 from residiff.data.degrade import DEGRADATIONS, degrade
 from residiff.data.draws import Degraded, Range
+from residiff.data.images import Picture
 from residiff.data.pairs import check_degradation
-from residiff.data.picture import Picture
 from residiff.data.settings import Degrade
 from residiff.data.synthetic import clean_image
 from residiff.errors import ConfigError, check_range

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from residiff.data import images
+from residiff.data.images import Picture
 from residiff.data.parts import Part
-from residiff.data.picture import Picture
 from residiff.data.shard_index import KINDS, Archive, Column, contents_of, joined
 from residiff.errors import ConfigError, ImageDecodeError, ImageError, ImageUnsupportedError
 

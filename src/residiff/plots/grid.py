@@ -12,8 +12,7 @@ from typing import NamedTuple
 from PIL import Image
 from torch import Tensor
 
-from residiff.data.images import read, to_pil
-from residiff.data.picture import Picture
+from residiff.data.images import Picture, read, to_pil
 from residiff.errors import ConfigError
 from residiff.files import write_bytes
 from residiff.plots.sheet import Placed, Sheet, Words, png, svg, text_width

@@ -14,8 +14,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from residiff.data.images import Format, encode
-from residiff.data.picture import from_array
+from residiff.data.images import Format, encode, from_array
 
 Anchor = Literal["start", "middle", "end"]
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from residiff.data import images
-from residiff.data.images import Format
-from residiff.data.picture import BitDepth
+from residiff.data.images import BitDepth, Format
 from residiff.errors import ConfigError, ImageError, ImageUnsupportedError, ResidiffError, check_range
 from residiff.files import environment_errors, write_bytes
 from residiff.restore.restorer import MAX_SEED, Restorer, memory_errors

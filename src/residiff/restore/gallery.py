@@ -12,7 +12,7 @@ from torch import Tensor
 
 from residiff import files
 from residiff.data import images
-from residiff.data.picture import Picture
+from residiff.data.images import Picture
 from residiff.errors import ConfigError
 
 MAX_IN_GRID = 400

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from residiff import models
 from residiff.checkpoint import Card, ModelFile, load_model
-from residiff.data.images import from_pil, to_pil
-from residiff.data.picture import Picture, from_array, to_array
+from residiff.data.images import Picture, from_array, from_pil, to_array, to_pil
 from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import MASK_FORMS, from_model, to_model
 from residiff.errors import ConfigError, ModelFileError, ResourceError, check_range

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from residiff.checkpoint import ModelFile
-from residiff.data.images import write
+from residiff.data.images import Picture, write
 from residiff.data.pair import Pair
-from residiff.data.picture import Picture
 from residiff.recipe import Recipe
 from residiff.train.log import Progress, RunLog, Score
 from residiff.train.trackers import Tracker

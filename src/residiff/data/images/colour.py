@@ -9,11 +9,13 @@ from __future__ import annotations
 import io
 import itertools
 import warnings
+from functools import lru_cache
 
 import numpy as np
 from PIL import ImageCms
 
-from residiff.data.picture import ImageWarning, VipsImage, in_unit_range
+from residiff.data.images.codecs import vips_image
+from residiff.data.images.picture import ImageWarning, VipsImage, in_unit_range
 from residiff.errors import ImageUnsupportedError
 
 PROFILE_FIELD = "icc-profile-data"
@@ -59,7 +61,7 @@ def to_srgb(name: str, colour: VipsImage) -> VipsImage:
         kind = f"{colour.bands} channels of {colour.interpretation}"
         raise ImageUnsupportedError(f"{name}: {kind} are not read; save it as grey or RGB, at most one alpha")
     embedded = _has_usable_profile(name, colour, mode)
-    if mode != "CMYK" and not (embedded and not _is_nearly_srgb(colour)):
+    if mode != "CMYK" and not (embedded and not _is_nearly_srgb(bytes(colour.get(PROFILE_FIELD)), colour.bands)):
         return colour
     converted = _transformed(colour, embedded)
     return converted.extract_band(1) if mode == "L" else converted
@@ -68,21 +70,29 @@ def to_srgb(name: str, colour: VipsImage) -> VipsImage:
 def _has_usable_profile(name: str, colour: VipsImage, mode: str) -> bool:
     if not colour.get_typeof(PROFILE_FIELD):
         return False
+    damage = _damage(bytes(colour.get(PROFILE_FIELD)), mode)
+    if damage:
+        warnings.warn(f"{name}: its colour profile is damaged and ignored ({damage})", ImageWarning, stacklevel=2)
+    return not damage
+
+
+@lru_cache(maxsize=64)
+def _damage(profile: bytes, mode: str) -> str:
+    """Why a profile cannot be used, "" where it can; thousands of pictures have the same one."""
     # libvips replaces a bad profile by sRGB in silence; this is the strict check
     try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(colour.get(PROFILE_FIELD)))
-        ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB")
     except (OSError, ImageCms.PyCMSError) as error:
-        warnings.warn(f"{name}: its colour profile is damaged and ignored ({error})", ImageWarning, stacklevel=2)
-        return False
-    return True
+        return str(error) or type(error).__name__
+    return ""
 
 
-def _is_nearly_srgb(colour: VipsImage) -> bool:
-    levels = np.linspace(0, 255, _PROBES[colour.bands]).round().astype(np.uint8)
-    lattice = np.array(list(itertools.product(levels, repeat=colour.bands)), np.uint8)[None]
-    probe = type(colour).new_from_array(lattice, interpretation="b-w" if colour.bands == 1 else "srgb").copy()
-    probe.set_type(colour.get_typeof(PROFILE_FIELD), PROFILE_FIELD, colour.get(PROFILE_FIELD))
+@lru_cache(maxsize=64)
+def _is_nearly_srgb(profile: bytes, bands: int) -> bool:
+    levels = np.linspace(0, 255, _PROBES[bands]).round().astype(np.uint8)
+    lattice = np.array(list(itertools.product(levels, repeat=bands)), np.uint8)[None]
+    probe = vips_image(lattice, "b-w" if bands == 1 else "srgb", (1.0, 1.0), {PROFILE_FIELD: profile})
     difference = _transformed(probe, True).numpy().astype(np.int32) - lattice.astype(np.int32) * 257
     return bool(np.abs(difference).max() <= _SAME_COLOUR)
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from PIL import BmpImagePlugin, Image
 
-from residiff.data.picture import Array, VipsImage
+from residiff.data.images.picture import Array, VipsImage
 from residiff.errors import ImageUnsupportedError
 
 Library: TypeAlias = Any

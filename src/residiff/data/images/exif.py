@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 
-from residiff.data.picture import ImageWarning, Metadata, VipsImage
+from residiff.data.images.picture import ImageWarning, Metadata, VipsImage
 
 EXIF_HEADER = b"Exif\0\0"
 MM_PER_INCH = 25.4

@@ -28,41 +28,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from residiff.data.codecs import Format, libvips, opener, save, save_bmp, vips_image
-from residiff.data.colour import PROFILE_FIELD, to_integers, to_srgb
-from residiff.data.exif import DEFAULT_RESOLUTION, EXIF_HEADER, MM_PER_INCH, dpi_of, is_camera_raw, metadata_of
-from residiff.data.picture import (
+from residiff.data.images.codecs import Format, libvips, opener, save, save_bmp, vips_image
+from residiff.data.images.colour import PROFILE_FIELD, to_integers, to_srgb
+from residiff.data.images.exif import DEFAULT_RESOLUTION, EXIF_HEADER, MM_PER_INCH, dpi_of, is_camera_raw, metadata_of
+from residiff.data.images.picture import (
     Array,
     BitDepth,
     ImageWarning,
     Metadata,
     Picture,
     VipsImage,
-    from_array,
     planes_of,
     to_array,
 )
 from residiff.errors import ConfigError, ImageDecodeError, ImageError, ImageTooLargeError, ImageUnsupportedError
 from residiff.files import write_bytes
-
-__all__ = [
-    "MAX_PIXELS",
-    "READABLE_SUFFIXES",
-    "WRITABLE_SUFFIXES",
-    "Format",
-    "ImageWarning",
-    "Metadata",
-    "Picture",
-    "encode",
-    "format_of",
-    "from_array",
-    "from_pil",
-    "list_images",
-    "read",
-    "to_array",
-    "to_pil",
-    "write",
-]
 
 MAX_PIXELS = 150_000_000
 

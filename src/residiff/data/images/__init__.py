@@ -1,0 +1,53 @@
+"""The only door to image files: bytes become a `Picture` in [0, 1], and a `Picture` becomes bytes."""
+
+from residiff.data.images.codecs import Format
+from residiff.data.images.files import (
+    MAX_PIXELS,
+    READABLE_SUFFIXES,
+    WRITABLE,
+    WRITABLE_SUFFIXES,
+    encode,
+    format_of,
+    from_pil,
+    images_by_name,
+    list_images,
+    read,
+    to_pil,
+    write,
+)
+from residiff.data.images.picture import (
+    Array,
+    BitDepth,
+    ImageWarning,
+    Metadata,
+    Picture,
+    from_array,
+    in_unit_range,
+    planes_of,
+    to_array,
+)
+
+__all__ = [
+    "MAX_PIXELS",
+    "READABLE_SUFFIXES",
+    "WRITABLE",
+    "WRITABLE_SUFFIXES",
+    "Array",
+    "BitDepth",
+    "Format",
+    "ImageWarning",
+    "Metadata",
+    "Picture",
+    "encode",
+    "format_of",
+    "from_array",
+    "from_pil",
+    "images_by_name",
+    "in_unit_range",
+    "list_images",
+    "planes_of",
+    "read",
+    "to_array",
+    "to_pil",
+    "write",
+]

@@ -23,7 +23,7 @@ from rich.table import Table
 from torch import Tensor
 
 from residiff import recipe, train
-from residiff.data.degrade import degrade
+from residiff.data.degrade.table import degrade
 from residiff.files import write_bytes
 from residiff.metrics import psnr, ssim
 from residiff.photographs import photographs
@@ -31,7 +31,6 @@ from residiff.plots import grid
 from residiff.recipe import Recipe
 from residiff.restore import Restorer, load
 from residiff.seeds import generator
-from residiff.train.log import read_metrics
 
 SIDE = 256
 RDDM = ["schedule={kind='rddm', total_noise=0.01}"]
@@ -82,7 +81,7 @@ def trained(name: str, folder: Path, iterations: int) -> tuple[Restorer, float]:
     run_folder = folder / same.lower().replace(" ", "-")
     with train.open_run(settings, run_folder, resume=(run_folder / train.STATES).exists()) as run:
         deque(run.train(train.training_data(settings, None).training), maxlen=0)
-        seconds = read_metrics(run_folder)[-1].seconds
+        seconds = train.read_metrics(run_folder)[-1].seconds
     return load(run_folder / train.MODEL, "cpu"), seconds
 
 

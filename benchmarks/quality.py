@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from residiff.data.degrade import degrade
-from residiff.data.draws import to_8_bit
+from residiff.data.degrade.draws import to_8_bit
+from residiff.data.degrade.table import degrade
 from residiff.errors import ConfigError, ResidiffError
 from residiff.files import write_bytes
 from residiff.metrics import masked_psnr, psnr, ssim

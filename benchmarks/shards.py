@@ -28,8 +28,8 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from residiff.data import images
 from residiff.data.images import Picture
 from residiff.data.parts import Chosen, FilePart, Part, PictureSet
-from residiff.data.shard_writer import write_shards
-from residiff.data.shards import open_shards
+from residiff.data.shards.reading import open_shards
+from residiff.data.shards.writing import write_shards
 from residiff.data.synthetic import clean_image
 from residiff.seeds import generator
 

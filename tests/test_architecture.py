@@ -151,12 +151,12 @@ def test_the_walk_sees_upward_imports_and_cycles():
     planted = TREES | {"errors": ast.parse("def late():\n    from residiff.denoiser import Denoiser")}
     assert set(upward(planted)) - set(upward(TREES)) == {"errors -> denoiser"}
     assert {"errors", "denoiser"} & set(cycle(planted))
-    inside = TREES | {"data.draws": ast.parse("from residiff.data import synthetic")}
-    inside["data.synthetic"] = ast.parse("import residiff.data.draws")
+    inside = TREES | {"data.degrade.draws": ast.parse("from residiff.data import synthetic")}
+    inside["data.synthetic"] = ast.parse("import residiff.data.degrade.draws")
     assert set(upward(inside)) <= set(upward(TREES))
-    assert set(cycle(inside)) == {"data.draws", "data.synthetic"}
-    beside = TREES | {"data.draws": ast.parse("import residiff.nn.unet")}
-    assert set(upward(beside)) - set(upward(TREES)) == {"data.draws -> nn.unet"}
+    assert set(cycle(inside)) == {"data.degrade.draws", "data.synthetic"}
+    beside = TREES | {"data.degrade.draws": ast.parse("import residiff.nn.unet")}
+    assert set(upward(beside)) - set(upward(TREES)) == {"data.degrade.draws -> nn.unet"}
 
 
 @pytest.mark.parametrize("name", CORE_MODULES)

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from residiff import recipe as module
-from residiff.data.degrade import DEGRADATIONS
+from residiff.data.degrade.table import DEGRADATIONS
 from residiff.data.pairs import check_degradation
 from residiff.denoiser import TIME_INPUTS
 from residiff.errors import ConfigError

@@ -13,7 +13,7 @@ from statistics import fmean
 
 from torch import Tensor
 
-from residiff.data.draws import to_8_bit
+from residiff.data.degrade import to_8_bit
 from residiff.data.images import images_by_name, read
 from residiff.errors import ConfigError
 from residiff.metrics import masked_psnr, psnr, ssim

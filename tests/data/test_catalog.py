@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from trees import MAKERS, PATHS, indices, make_tree, save, seen
 
-from residiff.data.catalog import LAYOUTS, detect, open_set
-from residiff.data.layouts import PairedFiles
+from residiff.data.catalog.layouts import PairedFiles
+from residiff.data.catalog.opening import LAYOUTS, detect, open_set
 from residiff.data.settings import DataSettings, Degrade, Pairing, Resize
 from residiff.errors import ConfigError
 

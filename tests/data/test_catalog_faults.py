@@ -7,11 +7,11 @@ import sys
 import pytest
 from trees import encoded, make_database, make_tree, save, told
 
-from residiff.data import lmdb_parts
-from residiff.data.catalog import LAYOUTS, detect, open_set
-from residiff.data.cifar import RECORD
+from residiff.data.catalog import databases as lmdb_parts
+from residiff.data.catalog.cifar import RECORD
+from residiff.data.catalog.opening import LAYOUTS, detect, open_set
+from residiff.data.catalog.tree import Tree, expression
 from residiff.data.settings import Pairing
-from residiff.data.tree import Tree, expression
 from residiff.errors import ConfigError, ImageDecodeError, ImageError
 
 RULED = [

@@ -3,8 +3,8 @@
 import pytest
 from trees import make_tree, save, told
 
-from residiff.data.catalog import detect, open_set
-from residiff.data.lists import import_lists, parse_root
+from residiff.data.catalog.lists import import_lists, parse_root
+from residiff.data.catalog.opening import detect, open_set
 from residiff.data.settings import Pairing
 from residiff.errors import ConfigError
 

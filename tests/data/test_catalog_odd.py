@@ -9,10 +9,10 @@ from multiprocessing.pool import ThreadPool
 import pytest
 from trees import encoded, indices, make_database, make_tree, save, seen, told
 
-from residiff.data.catalog import LAYOUTS, detect, open_set
-from residiff.data.naming import RAINDROP, SID
+from residiff.data.catalog.naming import RAINDROP, SID
+from residiff.data.catalog.opening import LAYOUTS, detect, open_set
+from residiff.data.catalog.tree import Tree, fields_of, found, plain
 from residiff.data.parts import FilePart
-from residiff.data.tree import Tree, fields_of, found, plain
 from residiff.errors import ConfigError
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from trees import make_tree, save
 
 from residiff import recipe
-from residiff.data.published import LAYOUTS, layouts
+from residiff.data.catalog.published import LAYOUTS, published_layouts
 from residiff.files import write_bytes
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "data.md"
@@ -120,7 +120,7 @@ def page():
         ["layout", "what it is", "train", "test", "domains", "what its files are called", "published with"],
         ["---"] * 7,
     ]
-    for row in layouts():
+    for row in published_layouts():
         counts = [f"{row[split]:,}" if isinstance(row[split], int) else row[split] for split in ("train", "test")]
         preprocessing = ", ".join(f"`{key} = {value}`" for key, value in row["preprocessing"].items())
         naming = row["naming"].replace("*", r"\*")

@@ -13,18 +13,18 @@ import pytest
 import torch
 from PIL import Image
 
-from residiff.data.alignment import Alignment
-from residiff.data.check import check_set, examine, judge
-from residiff.data.degrade import DEGRADATIONS, degrade
-from residiff.data.duplicates import NEAR, near_pairs
-from residiff.data.findings import FAULTS, Fault, Severity
+from residiff.data.check.alignment import Alignment
+from residiff.data.check.duplicates import NEAR, near_pairs
+from residiff.data.check.findings import FAULTS, Fault, Severity
+from residiff.data.check.judging import check_set, examine, judge
+from residiff.data.check.listing import Listing, Split, Wanted, list_set
+from residiff.data.check.looks import THUMB, Examined, Look
+from residiff.data.check.sheet import batch_bytes, in_words
+from residiff.data.check.verdicts import check_alignment
+from residiff.data.degrade.table import DEGRADATIONS, degrade
 from residiff.data.images import Picture
-from residiff.data.listing import Listing, Split, Wanted, list_set
-from residiff.data.looks import THUMB, Examined, Look
 from residiff.data.settings import Pairing
-from residiff.data.sheet import batch_bytes, in_words
 from residiff.data.synthetic import clean_image
-from residiff.data.verdicts import check_alignment
 from residiff.errors import ConfigError
 from residiff.photographs import photographs
 from residiff.seeds import generator

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from residiff.data.degrade import DEGRADATIONS, degrade
-from residiff.data.draws import Parameter
+from residiff.data.degrade.draws import Parameter
+from residiff.data.degrade.table import DEGRADATIONS, degrade
 from residiff.errors import ConfigError
 
 ROWS = tuple(DEGRADATIONS)

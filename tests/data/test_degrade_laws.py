@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from residiff.data import fields, optics, shadows
-from residiff.data.degrade import degrade
-from residiff.data.draws import to_linear, to_srgb
+from residiff.data.degrade import fields, optics, shadows
+from residiff.data.degrade.draws import to_linear, to_srgb
+from residiff.data.degrade.table import degrade
 
 PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket")
 

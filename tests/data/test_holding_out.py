@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as some
 
-from residiff.data.degrade import degrade
+from residiff.data.degrade.table import degrade
 from residiff.data.holding_out import carve, validation_pairs
 from residiff.data.images import Picture
 from residiff.data.pairs import PicturePairs

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from residiff.data import strokes
-from residiff.data.degrade import DEGRADATIONS, degrade
+from residiff.data.degrade import strokes
+from residiff.data.degrade.table import DEGRADATIONS, degrade
 
 KINDS = [name for name in DEGRADATIONS if name.startswith("missing-")]
 BY_AREA = {name: row.parameters[0].default for name, row in DEGRADATIONS.items() if name in KINDS}

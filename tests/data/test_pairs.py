@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from residiff.data import pairs as module
-from residiff.data.degrade import DEGRADATIONS, degrade
+from residiff.data.degrade.table import DEGRADATIONS, degrade
 from residiff.data.pairs import Order, PicturePairs, SyntheticPairs
 from residiff.data.parts import FilePart, PictureSet
 from residiff.data.settings import Augment, DataSettings, Degrade, Pairing, Resize

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from residiff.checkpoint import ModelFile
-from residiff.data.draws import to_linear
+from residiff.data.degrade.draws import to_linear
 from residiff.data.pairs import Pair
 from residiff.data.preprocess import BRIGHT_SHARE, LARGEST_GAIN, MEAN_LIGHT, PREPROCESS, equalise, expose
 from residiff.restore import Restorer

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from residiff.data import images
-from residiff.data.catalog import open_set
-from residiff.data.degrade import DEGRADATIONS, degrade
+from residiff.data.catalog.opening import open_set
+from residiff.data.degrade.table import DEGRADATIONS, degrade
 from residiff.data.images import Picture, from_array
 from residiff.data.sets import degradations, degrade_folder, make_set, parse_ranges
 from residiff.data.synthetic import clean_image

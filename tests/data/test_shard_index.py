@@ -8,8 +8,8 @@ import pytest
 from archives import KINDS, members_of, pack, png, samples, two_shards
 from safetensors.numpy import load, save
 
-from residiff.data import shard_index
-from residiff.data.shards import open_shards
+from residiff.data.shards import index as shard_index
+from residiff.data.shards.reading import open_shards
 from residiff.errors import ImageDecodeError, ResourceError
 
 INDEX = "residiff-index-train.safetensors"

@@ -11,8 +11,8 @@ from PIL import Image
 
 from residiff.data.images import from_array
 from residiff.data.parts import FilePart, PictureSet
-from residiff.data.shard_writer import write_shards
-from residiff.data.shards import open_shards
+from residiff.data.shards.reading import open_shards
+from residiff.data.shards.writing import write_shards
 from residiff.errors import ConfigError, ImageDecodeError, ResourceError
 
 

@@ -13,8 +13,9 @@ import torch
 from archives import all_equal, members_of, pack, png, two_shards
 from torch.utils.data import DataLoader, Dataset
 
-from residiff.data import images, shards
-from residiff.data.shards import open_shards
+from residiff.data import images
+from residiff.data.shards import reading as shards
+from residiff.data.shards.reading import open_shards
 from residiff.errors import ConfigError, ImageDecodeError, ImageError
 
 

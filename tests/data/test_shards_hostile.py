@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from residiff.data.shards import open_shards
+from residiff.data.shards.reading import open_shards
 from residiff.errors import ImageError
 
 

@@ -6,7 +6,7 @@ import pytest
 from trees import make_tree
 
 from residiff.checkpoint import load_model
-from residiff.data.catalog import LAYOUTS
+from residiff.data.catalog.opening import LAYOUTS
 
 NETWORK = [
     "network.backbone.width=4", "network.backbone.middle=1", "training.batch=2", "training.warm_up=1", "data.crop=16",

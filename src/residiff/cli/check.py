@@ -13,10 +13,7 @@ import typer
 from residiff.cli.console import interruptible, note, progress, show_json, show_table
 
 if TYPE_CHECKING:
-    from residiff.data.check import Report
-    from residiff.data.findings import Finding
-    from residiff.data.listing import Listing, Wanted
-    from residiff.data.looks import Examined
+    from residiff.data.check import Examined, Finding, Listing, Report, Wanted
     from residiff.recipe import Recipe
 
 EXAMPLE = "Example: residiff data check photos/ --recipe rain -o report.csv"
@@ -37,8 +34,7 @@ def check(
 
     Ends with 3 if there are errors. Warnings may be meant to be so.
     """
-    from residiff.data.check import judge
-    from residiff.data.listing import list_set
+    from residiff.data.check import judge, list_set
 
     chosen = _recipe(recipe)
     wanted = _wanted(chosen, mask)
@@ -57,7 +53,7 @@ def _recipe(name: str) -> Recipe | None:
 
 def _wanted(recipe: Recipe | None, mask: bool | None) -> Wanted:
     """What the recipe needs of the set, masks as the user says."""
-    from residiff.data.listing import Wanted
+    from residiff.data.check import Wanted
 
     if recipe is None:
         return Wanted(masks=mask)
@@ -91,7 +87,7 @@ def _examined(listing: Listing, wanted: Wanted, quick: bool, workers: int) -> It
 
 def _memory(recipe: Recipe) -> dict[str, int]:
     """What a batch of pairs and a step of training take, in bytes."""
-    from residiff.data.sheet import batch_bytes
+    from residiff.data.check import batch_bytes
     from residiff.train.memory import footprint
 
     batch = batch_bytes(recipe.training.batch, recipe.data.crop_size, mask=recipe.network.mask)
@@ -100,8 +96,7 @@ def _memory(recipe: Recipe) -> dict[str, int]:
 
 def _show(report: Report, memory: dict[str, int], json: bool) -> None:
     """The report on stdout, a line on stderr; ends with 3 if there are errors."""
-    from residiff.data.findings import Severity
-    from residiff.data.sheet import in_words
+    from residiff.data.check import Severity, in_words
 
     if json:
         show_json(report.as_json() | {"memory": memory})

@@ -67,9 +67,9 @@ def make(
 @app.command("layouts", epilog="Example: residiff data layouts --json")
 def layouts(json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False) -> None:
     """List the layouts of published sets that `--data` takes, what their files are called and how many there are."""
-    from residiff.data.published import layouts as facts
+    from residiff.data.catalog import published_layouts
 
-    rows = facts()
+    rows = published_layouts()
     if json:
         show_json(rows)
     else:
@@ -87,7 +87,7 @@ def import_(
     root: Annotated[str, typer.Option(metavar="OLD=NEW", help="How paths began on another machine, and do here.")] = "",
 ) -> None:
     """Make a set of lists of paths, as RDDM trains on: a manifest train.csv or test.csv, which `--data` takes."""
-    from residiff.data.lists import import_lists, parse_root
+    from residiff.data.catalog import import_lists, parse_root
 
     count = import_lists({"clean": clean, "degraded": degraded, "mask": mask}, output, split, by, parse_root(root))
     note(f"{count} rows in {output / f'{split}.csv'}")
@@ -103,7 +103,7 @@ def shard(
 ) -> None:
     """Pack a set into tar archives train/*.tar or test/*.tar, which read faster than many files, and train the same."""
     from residiff.data.catalog import open_set
-    from residiff.data.shard_writer import write_shards
+    from residiff.data.shards import write_shards
 
     _write(write_shards(open_set(source, layout, split), output, split, size=size * 1_000_000), output, "samples")
 

@@ -12,8 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from residiff.data.degrade import DEGRADATIONS, degrade
-from residiff.data.holes import without
+from residiff.data.degrade import DEGRADATIONS, degrade, without
 from residiff.data.images import Picture
 from residiff.data.pair import Pair
 from residiff.data.parts import Part, PictureSet

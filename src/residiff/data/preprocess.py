@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from residiff.data.draws import to_linear, to_srgb
+from residiff.data.degrade import to_linear, to_srgb
 
 MEAN_LIGHT = 0.18
 LARGEST_GAIN = 100.0

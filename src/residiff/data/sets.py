@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from residiff.data import images
-from residiff.data.degrade import DEGRADATIONS, degrade
-from residiff.data.draws import Degraded, Range
+from residiff.data.degrade import DEGRADATIONS, Degraded, Range, degrade
 from residiff.data.images import Picture
 from residiff.data.pairs import check_degradation
 from residiff.data.settings import Degrade

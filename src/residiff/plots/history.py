@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from residiff.checkpoint import MODEL
 from residiff.errors import ConfigError
-from residiff.train.engine import RECIPE
-from residiff.train.log import DETAILS, EVENTS, METRICS, SCORES
+from residiff.train import DETAILS, EVENTS, METRICS, RECIPE, SCORES
 
 Array: TypeAlias = NDArray[np.float64]
 

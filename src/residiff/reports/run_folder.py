@@ -13,7 +13,7 @@ from residiff.data import images
 from residiff.errors import ConfigError, ImageError, ModelFileError
 from residiff.plots.history import History, read_history
 from residiff.recipe import Recipe, parse
-from residiff.train.engine import RECIPE
+from residiff.train import RECIPE
 from residiff.train.strips import column_count, headings
 from residiff.train.watching import STRIPS
 

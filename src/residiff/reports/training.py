@@ -18,7 +18,7 @@ from residiff.plots.history import Event, History
 from residiff.plots.training import DARK, LIGHT, Panel, panel_svg, panels, plot_training, thinned
 from residiff.reports.run_folder import RunFolder, read_run
 from residiff.reports.words import duration, in_words, moment, plural, signed
-from residiff.train.engine import RECIPE
+from residiff.train import RECIPE
 
 TEMPLATE = "training.html"
 MAX_ROWS = 24

@@ -3,8 +3,8 @@
 from residiff.checkpoint import BEST, MODEL, STATES
 from residiff.train.candidates import candidates_for, split
 from residiff.train.data import TrainingData, training_data
-from residiff.train.engine import Run, open_run
-from residiff.train.log import METRICS, Progress, Score
+from residiff.train.engine import RECIPE, Run, open_run
+from residiff.train.log import DETAILS, EVENTS, METRICS, SCORES, Progress, Score, read_metrics, read_scores
 from residiff.train.objective import Candidate
 from residiff.train.processes import Processes, started
 from residiff.train.rules import average_decay, draw_times, learning_rate
@@ -12,8 +12,12 @@ from residiff.train.standings import Standing, Trial, Verdict
 
 __all__ = [
     "BEST",
+    "DETAILS",
+    "EVENTS",
     "METRICS",
     "MODEL",
+    "RECIPE",
+    "SCORES",
     "STATES",
     "Candidate",
     "Processes",
@@ -29,6 +33,8 @@ __all__ = [
     "draw_times",
     "learning_rate",
     "open_run",
+    "read_metrics",
+    "read_scores",
     "split",
     "started",
     "training_data",

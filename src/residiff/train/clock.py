@@ -8,7 +8,6 @@ import time
 import psutil
 import torch
 
-from residiff.train.learner import Outcome
 from residiff.train.log import Progress
 
 
@@ -27,12 +26,12 @@ class Clock:
         self.began = self.saved = self.last = time.monotonic()
         self.process = psutil.Process()
 
-    def progress(self, step: int, outcome: Outcome, rate: float) -> Progress:
-        """Update number `step`, which is done now."""
+    def progress(self, step: int, loss: float, rate: float, norm: float) -> Progress:
+        """Update number `step`, which is done now, its loss, learning rate and norm of the gradient."""
         now = time.monotonic()
         speed = self.pairs / (now - self.last) if now > self.last else math.nan
         self.last = now
-        return Progress(step, outcome.loss, rate, now - self.began, outcome.norm, speed, self._memory())
+        return Progress(step, loss, rate, now - self.began, norm, speed, self._memory())
 
     def _memory(self) -> int:
         if self.device.type == "cuda":

@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from residiff.data.catalog import open_set
+from residiff.data.catalog import Kind, Split, open_set
 from residiff.data.holding_out import carve, validation_pairs
-from residiff.data.layouts import Kind, Split
 from residiff.data.mixture import Mixed
 from residiff.data.pair import Pair, Pairs
 from residiff.data.pairs import PicturePairs, SyntheticPairs

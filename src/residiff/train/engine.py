@@ -105,7 +105,7 @@ class Run:
         for batch in self._batches(pairs, workers):
             rate = learning_rate(self.recipe.training, self.step, self.descent.falls)
             outcome = self._update(batch, rate, pairs)
-            progress = clock.progress(self.step, outcome, rate)
+            progress = clock.progress(self.step, outcome.loss, rate, outcome.norm)
             watcher.updated(progress)
             stops, saves = self.processes.any_of(stop(), clock.is_due())
             if not stops:

@@ -19,7 +19,7 @@ from residiff.data.purposes import LAYERS, UPDATE
 from residiff.denoiser import LOSSES, Denoiser
 from residiff.errors import ConfigError
 from residiff.inference import shown
-from residiff.nn.checkpointing import checkpoint_blocks
+from residiff.nn import checkpoint_blocks
 from residiff.recipe import Recipe
 from residiff.seeds import generator, seed_of
 from residiff.train.averages import Averages, local

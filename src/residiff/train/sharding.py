@@ -15,7 +15,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from residiff.errors import ConfigError
-from residiff.nn.checkpointing import blocks
+from residiff.nn import blocks
 
 
 def shard(backbone: nn.Module) -> None:

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from residiff.data.findings import Fault, Finding, finding
-from residiff.data.listing import Split
+from residiff.data.check.findings import Fault, Finding, finding
+from residiff.data.check.listing import Split
 from residiff.data.parts import Part
 
 

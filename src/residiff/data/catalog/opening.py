@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from residiff.data.layouts import Columns, Kind, Request, Split
-from residiff.data.matching import some
+from residiff.data.catalog.layouts import Columns, Kind, Request, Split
+from residiff.data.catalog.matching import some
+from residiff.data.catalog.published import LAYOUTS, Layout
+from residiff.data.catalog.tree import Tree
 from residiff.data.parts import PictureSet
-from residiff.data.published import LAYOUTS, Layout
 from residiff.data.settings import Pairing
-from residiff.data.tree import Tree
 from residiff.errors import ConfigError
 
 __all__ = ["AUTO", "LAYOUTS", "Kind", "Layout", "Split", "detect", "open_set"]

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import get_args
 
-from residiff.data.celeba import CelebA
-from residiff.data.cifar import Cifar10
-from residiff.data.layouts import AnyPictures, Finder, Shards, Split
-from residiff.data.lmdb_parts import FfhqDatabase, LsunDatabases
-from residiff.data.manifest import Manifest
-from residiff.data.naming import (
+from residiff.data.catalog.celeba import CelebA
+from residiff.data.catalog.cifar import Cifar10
+from residiff.data.catalog.databases import FfhqDatabase, LsunDatabases
+from residiff.data.catalog.layouts import AnyPictures, Finder, Shards, Split
+from residiff.data.catalog.manifest import Manifest
+from residiff.data.catalog.naming import (
     AFHQ,
     CELEBA_HQ,
     DOMAINS,
@@ -31,7 +31,7 @@ from residiff.data.naming import (
     SID,
     SIDD,
 )
-from residiff.data.tree import Tree
+from residiff.data.catalog.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Layout:
         return any(finder.fits(tree) for finder in self.finders)
 
 
-def layouts() -> list[dict[str, object]]:
+def published_layouts() -> list[dict[str, object]]:
     """The table, a row a layout, for people and programs: names, counts (or whether there is such a split), naming."""
     return [
         {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from residiff.data.layouts import SPLIT_FOLDERS, DomainFiles, Kind, PairedFiles, Rule, Split
+from residiff.data.catalog.layouts import SPLIT_FOLDERS, DomainFiles, Kind, PairedFiles, Rule, Split
 
 Folders = Mapping[Split, Sequence[str]]
 Rules = dict[Split, list[Rule]]

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from residiff.data.draws import Degraded, Parameter, Range, check_clean, to_8_bit, to_linear, to_srgb
+from residiff.data.degrade.draws import Degraded, Parameter, Range, check_clean, to_8_bit, to_linear, to_srgb
 
 LENGTH = Parameter("length", "length of the camera's path in pixels", (6, 24), (0, 500))
 ANGLE = Parameter("angle", "direction of the path in degrees", (0, 180), (-360, 360))

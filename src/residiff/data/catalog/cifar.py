@@ -9,11 +9,11 @@ from typing import final
 
 import numpy as np
 
+from residiff.data.catalog.layouts import Columns, Request, by_domain
+from residiff.data.catalog.matching import Joined, refuse_missing
+from residiff.data.catalog.tree import Tree, joined
 from residiff.data.images import Picture, from_array
-from residiff.data.layouts import Columns, Request, by_domain
-from residiff.data.matching import Joined, refuse_missing
 from residiff.data.parts import Part
-from residiff.data.tree import Tree, joined
 from residiff.errors import ConfigError, ImageDecodeError
 
 SIDE = 32

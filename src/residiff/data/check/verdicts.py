@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import torch
 
-from residiff.data.alignment import CHANCE, STRUCTURE, SURE, Alignment, partners
-from residiff.data.findings import Fault, Finding, Severity, finding
-from residiff.data.looks import Examined, Look
+from residiff.data.check.alignment import CHANCE, STRUCTURE, SURE, Alignment, partners
+from residiff.data.check.findings import Fault, Finding, Severity, finding
+from residiff.data.check.looks import Examined, Look
 
 # So many pairs are compared with one another's partners, and so few say what is usual
 MOST_DOUBTFUL, LEAST_USUAL = 2000, 8

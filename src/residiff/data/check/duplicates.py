@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from residiff.data.findings import Fault, Finding, finding
+from residiff.data.check.findings import Fault, Finding, finding
+from residiff.data.check.looks import Examined, Look
 from residiff.data.images import Array
-from residiff.data.looks import Examined, Look
 
 NEAR = 0.12
 LEAST = 4.0

@@ -10,16 +10,27 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
-from residiff.data import layouts
-from residiff.data.catalog import AUTO, LAYOUTS, detect, open_set
-from residiff.data.findings import Fault, Finding, finding
-from residiff.data.layouts import PairedFiles, Rule, known
-from residiff.data.matching import Files
+from residiff.data.catalog import (
+    AUTO,
+    LAYOUTS,
+    SPLIT_FOLDERS,
+    Files,
+    PairedFiles,
+    Rule,
+    Tree,
+    detect,
+    expression,
+    found,
+    is_picture,
+    joined,
+    known,
+    open_set,
+    places,
+)
+from residiff.data.check.findings import Fault, Finding, finding
 from residiff.data.parts import Part
 from residiff.data.settings import Pairing
-from residiff.data.tree import Tree, expression, found, is_picture, joined, places
 from residiff.errors import ConfigError
 
 
@@ -140,7 +151,7 @@ def _fits(name: str, patterns: Iterable[re.Pattern[str]]) -> bool:
 def _opened(path: Path, layout: str, wanted: Wanted) -> tuple[tuple[Split, ...], tuple[Finding, ...]]:
     """The splits of a set that is not in files of one name, as the catalogue opens them."""
     splits, refused = [], []
-    for split in get_args(layouts.Split):
+    for split in SPLIT_FOLDERS:
         try:
             pictures = open_set(path, layout, split, pairing=wanted.pairing, domains=wanted.domains)
         except ConfigError as error:

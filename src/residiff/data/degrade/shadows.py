@@ -14,8 +14,8 @@ import math
 import torch
 from torch import Tensor
 
-from residiff.data.draws import resize, smooth_field, uniform
-from residiff.data.fields import capsules, coarse_centres, pixel_centres, quantile
+from residiff.data.degrade.draws import resize, smooth_field, uniform
+from residiff.data.degrade.fields import capsules, coarse_centres, pixel_centres, quantile
 
 # A standing figure: ends (x, y, x, y) and radius of head, trunk, arms and legs.
 _FIGURE = (

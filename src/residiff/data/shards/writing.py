@@ -11,8 +11,8 @@ from pathlib import Path
 
 from residiff.data import images
 from residiff.data.parts import FilePart, Part, PictureSet
-from residiff.data.shard_index import MAX_MEMBER
-from residiff.data.shards import ShardPart, shards_of
+from residiff.data.shards.index import MAX_MEMBER
+from residiff.data.shards.reading import ShardPart, shards_of
 from residiff.errors import ConfigError, ImageDecodeError, ImageTooLargeError, check_range
 from residiff.files import replacing
 

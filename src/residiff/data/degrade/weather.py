@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from residiff.data.draws import Degraded, Parameter, Range, check_clean, smooth_field, to_8_bit, uniform
-from residiff.data.fields import pixel_centres
+from residiff.data.degrade.draws import Degraded, Parameter, Range, check_clean, smooth_field, to_8_bit, uniform
+from residiff.data.degrade.fields import pixel_centres
 
 AMOUNT = Parameter("amount", "streaks per thousand pixels", (1, 10), (0, 200))
 LENGTH = Parameter("length", "length of the nearest streaks in pixels", (15, 45), (1, 500))

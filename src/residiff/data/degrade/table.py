@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from residiff.data import holes, optics, strokes, weather
-from residiff.data.draws import Degraded, Parameter, Range, check_clean, to_8_bit, to_linear, to_srgb, uniform
-from residiff.data.shadows import shadow_matte
+from residiff.data.degrade import holes, optics, strokes, weather
+from residiff.data.degrade.draws import Degraded, Parameter, Range, check_clean, to_8_bit, to_linear, to_srgb, uniform
+from residiff.data.degrade.shadows import shadow_matte
 from residiff.errors import ConfigError
 
 Row = TypeVar("Row")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final, get_args
 
-from residiff.data.layouts import Columns, Kind, Request, Split, by_domain
-from residiff.data.matching import Files, refuse_missing
-from residiff.data.tree import Tree
+from residiff.data.catalog.layouts import Columns, Kind, Request, Split, by_domain
+from residiff.data.catalog.matching import Files, refuse_missing
+from residiff.data.catalog.tree import Tree
 from residiff.errors import ConfigError
 
 KINDS: tuple[Kind, ...] = get_args(Kind)

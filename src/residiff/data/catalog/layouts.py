@@ -10,11 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, final, get_args
 
-from residiff.data.matching import Files, by_key, matched, some
-from residiff.data.parts import Part
-from residiff.data.settings import Pairing
-from residiff.data.shards import open_shards, shards_of
-from residiff.data.tree import (
+from residiff.data.catalog.matching import Files, by_key, matched, some
+from residiff.data.catalog.tree import (
     Found,
     Tree,
     expression,
@@ -27,6 +24,9 @@ from residiff.data.tree import (
     places,
     plain,
 )
+from residiff.data.parts import Part
+from residiff.data.settings import Pairing
+from residiff.data.shards import open_shards, shards_of
 from residiff.errors import ConfigError, ImageUnsupportedError
 
 Kind = Literal["clean", "degraded", "mask"]

@@ -20,14 +20,14 @@ from pathlib import Path
 import torch
 
 from residiff.data.catalog import AUTO
-from residiff.data.duplicates import check_duplicates
-from residiff.data.findings import Fault, Finding, Severity, finding
-from residiff.data.listing import Listing, Wanted, list_set
-from residiff.data.looks import Examined, check_head, examine_entry
-from residiff.data.names import Entry, check_names, entries
+from residiff.data.check.duplicates import check_duplicates
+from residiff.data.check.findings import Fault, Finding, Severity, finding
+from residiff.data.check.listing import Listing, Wanted, list_set
+from residiff.data.check.looks import Examined, check_head, examine_entry
+from residiff.data.check.names import Entry, check_names, entries
+from residiff.data.check.sheet import Sheet, sheet_of
+from residiff.data.check.verdicts import MOST_DOUBTFUL, check_alignment, check_pictures
 from residiff.data.settings import Pairing
-from residiff.data.sheet import Sheet, sheet_of
-from residiff.data.verdicts import MOST_DOUBTFUL, check_alignment, check_pictures
 from residiff.errors import check_range
 from residiff.files import write_bytes
 

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from residiff.data import images
+from residiff.data.catalog.layouts import Columns, Request, by_domain
+from residiff.data.catalog.matching import Joined
+from residiff.data.catalog.tree import Tree, joined
 from residiff.data.images import Picture
-from residiff.data.layouts import Columns, Request, by_domain
-from residiff.data.matching import Joined
 from residiff.data.parts import Part
-from residiff.data.tree import Tree, joined
 from residiff.errors import ConfigError, ImageDecodeError, ImageError
 
 FILE = "data.mdb"

@@ -12,9 +12,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from residiff.data.draws import Degraded, Parameter, Range, check_clean, resize, uniform
-from residiff.data.fields import capsules, coarse_centres, quantile
-from residiff.data.holes import FRACTION, MARGIN, TALL, WIDE, rectangle, without
+from residiff.data.degrade.draws import Degraded, Parameter, Range, check_clean, resize, uniform
+from residiff.data.degrade.fields import capsules, coarse_centres, quantile
+from residiff.data.degrade.holes import FRACTION, MARGIN, TALL, WIDE, rectangle, without
 
 STROKES = Parameter("strokes", "number of brush strokes", (4, 10), (1, 50))
 IRREGULAR_FRACTION = replace(FRACTION, default=(0.15, 0.5))

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from residiff.data.looks import Examined, Look
+from residiff.data.check.looks import Examined, Look
 
 _SHOWN = 5
 _FLOAT_BYTES = 4

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from residiff.data.layouts import Kind, Split
-from residiff.data.manifest import KINDS, file_of
-from residiff.data.matching import some
+from residiff.data.catalog.layouts import Kind, Split
+from residiff.data.catalog.manifest import KINDS, file_of
+from residiff.data.catalog.matching import some
 from residiff.errors import ConfigError
 from residiff.files import write_bytes
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from residiff.data.layouts import Columns, Request, by_domain
-from residiff.data.matching import Files, refuse_missing
-from residiff.data.tree import Tree, joined
+from residiff.data.catalog.layouts import Columns, Request, by_domain
+from residiff.data.catalog.matching import Files, refuse_missing
+from residiff.data.catalog.tree import Tree, joined
 from residiff.errors import ConfigError
 
 FOLDERS = (

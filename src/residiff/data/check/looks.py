@@ -11,10 +11,10 @@ from pathlib import Path
 from torch import Tensor
 from torch.nn import functional
 
-from residiff.data.alignment import Alignment, align
-from residiff.data.findings import Fault, Finding, finding
+from residiff.data.check.alignment import Alignment, align
+from residiff.data.check.findings import Fault, Finding, finding
+from residiff.data.check.names import Entry
 from residiff.data.images import ImageWarning, Picture
-from residiff.data.names import Entry
 from residiff.data.parts import FilePart, Part
 from residiff.errors import ImageError
 

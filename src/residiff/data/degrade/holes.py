@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from residiff.data.draws import Degraded, Parameter, Range, check_clean
+from residiff.data.degrade.draws import Degraded, Parameter, Range, check_clean
 
 FRACTION = Parameter("fraction", "share of the image that is missing", (0.1, 0.4), (0, 1))
 SIDE_FRACTION = replace(FRACTION, default=(0.2, 0.5))

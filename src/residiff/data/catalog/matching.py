@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from residiff.data.catalog.tree import Found
 from residiff.data.parts import FilePart, Part
-from residiff.data.tree import Found
 from residiff.errors import ConfigError
 
 _SHOWN = 5

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from residiff.data import images
 from residiff.data.images import Picture
 from residiff.data.parts import Part
-from residiff.data.shard_index import KINDS, Archive, Column, contents_of, joined
+from residiff.data.shards.index import KINDS, Archive, Column, contents_of, joined
 from residiff.errors import ConfigError, ImageDecodeError, ImageError, ImageUnsupportedError
 
 # Fewer than the least limit on open files of any system

@@ -1,0 +1,7 @@
+"""Degradations: what makes a clean picture one to be restored, each a function and a row of the table."""
+
+from residiff.data.degrade.draws import Degraded, Range, to_8_bit, to_linear, to_srgb
+from residiff.data.degrade.holes import without
+from residiff.data.degrade.table import DEGRADATIONS, degrade
+
+__all__ = ["DEGRADATIONS", "Degraded", "Range", "degrade", "to_8_bit", "to_linear", "to_srgb", "without"]

@@ -31,6 +31,8 @@ BEST = "best.safetensors"
 STATES = "checkpoints"
 # The state of the largest network that a recipe allows has 12 MB; JSON costs 30 times its size
 MAX_HEADER = 16_000_000
+# Differences of weights that a message lists
+NAMED = 40
 WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 _HASH_KEY = b'"sha256":"'
 _NO_HASH = "0" * 64
@@ -64,7 +66,7 @@ class ModelFile:
 
 
 def check_keys(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    """Raise `ModelFileError` unless both have the same names and shapes; every difference is named."""
+    """Raise `ModelFileError` unless both have the same names and shapes; the first 40 differences are named."""
     problems = [f"missing: {key}" for key in expected.keys() - given.keys()]
     problems += [f"unexpected: {key}" for key in given.keys() - expected.keys()]
     problems += [
@@ -73,7 +75,9 @@ def check_keys(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> N
         if expected[key].shape != given[key].shape
     ]
     if problems:
-        raise ModelFileError("the weights do not fit the recipe's network:\n  " + "\n  ".join(sorted(problems)))
+        more = f"\n  and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+        listed = "\n  ".join(sorted(problems)[:NAMED])
+        raise ModelFileError(f"the weights do not fit the recipe's network:\n  {listed}{more}")
 
 
 def pack(tensors: Mapping[str, Tensor], kind: str, facts: Mapping[str, str]) -> bytes:

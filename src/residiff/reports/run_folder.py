@@ -13,9 +13,8 @@ from residiff.data import images
 from residiff.errors import ConfigError, ImageError, ModelFileError
 from residiff.plots.history import History, read_history
 from residiff.recipe import Recipe, parse
-from residiff.train import RECIPE
+from residiff.train import RECIPE, STRIPS
 from residiff.train.strips import column_count, headings
-from residiff.train.watching import STRIPS
 
 MAX_STRIPS = 5
 # Above it a strip is shown as WebP; the file stays as it is

@@ -9,6 +9,7 @@ from residiff.train.objective import Candidate
 from residiff.train.processes import Processes, started
 from residiff.train.rules import average_decay, draw_times, learning_rate
 from residiff.train.standings import Standing, Trial, Verdict
+from residiff.train.watching import STRIPS
 
 __all__ = [
     "BEST",
@@ -19,6 +20,7 @@ __all__ = [
     "RECIPE",
     "SCORES",
     "STATES",
+    "STRIPS",
     "Candidate",
     "Processes",
     "Progress",

@@ -171,6 +171,7 @@ class Run:
         weights = self.average
         best = watcher.validate(weights, self.step) if self.processes.is_first else None
         if best is not None:
+            self.log.event(self.step, "best", f"loss {best.loss:.6g}" if best.psnr is None else f"{best.psnr:.2f} dB")
             save_model(self.folder / BEST, ModelFile(self.recipe, weights, self.card(best)))
 
     @property

@@ -213,21 +213,20 @@ class Learner:
         ModelFileError
             Naming what is missing, left over, or of another shape.
         """
-        check_keys(self._expected(), tensors)
+        # Before the first update that moves anything, an optimiser keeps nothing
+        moved = any(key.startswith("optimiser.") for key in tensors)
+        check_keys(self._named(self.optimisers.expected() if moved else {}), tensors)
         groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for key, value in tensors.items():
             group, _, name = key.partition(".")
             groups[group][name] = value
         self._load_weights(groups["weights"])
         self.averages.load(groups["average"])
-        self.optimisers.load(groups["optimiser"])
+        if moved:
+            self.optimisers.load(groups["optimiser"])
         if self.scaler.is_enabled():
             scaling = {"scale": groups["scaler"]["scale"].item(), "_growth_tracker": int(groups["scaler"]["growth"])}
             self.scaler.load_state_dict(self.scaler.state_dict() | scaling)
-
-    def _expected(self) -> dict[str, Tensor]:
-        """Tensors of the names and shapes that `load` needs."""
-        return self._named(self.optimisers.expected())
 
     def _named(self, moments: Mapping[str, Tensor]) -> dict[str, Tensor]:
         kept = self.scaler.state_dict()

@@ -33,7 +33,13 @@ SHORT_TRAINING = " --set training.iterations=2 --set training.batch=1 --set data
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with everything that the README's commands name."""
     pixels = np.random.default_rng(0).integers(0, 255, (72, 80, 3), dtype=np.uint8)
-    for name in ("photo.jpg", "photo.png", "photos/a.png", "pairs/clean/a.png", "pairs/degraded/a.png", "truth/a.png"):
+    for name in (
+        "photo.jpg",
+        "photo.png",
+        "photos/a.png",
+        "truth/a.png",
+        *(f"pairs/{kind}/{name}.png" for kind in ("clean", "degraded") for name in "ab"),
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)

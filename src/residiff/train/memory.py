@@ -29,8 +29,9 @@ logger = logging.getLogger(__name__)
 
 # Of the memory that is free: the rest is for what is not counted, the interpreter and reading of pictures among it
 SHARE = 0.8
-# Bytes that a process takes for one that comes and goes with each update: glibc leaves holes (benchmarks/README.md)
-HOLES = 1.6
+# Bytes that a process takes for one that comes and goes with each update, not checkpointed and checkpointed: glibc
+# leaves holes, more of them where what is kept lies among what is not (measured: benchmarks/README.md)
+HOLES = {False: 1.6, True: 2.2}
 # Code and buffers of the kernels
 KERNELS = 60_000_000
 # What a recipe allows for `batch` and for `accumulate`
@@ -74,7 +75,7 @@ def footprint(recipe: Recipe, batch: int | None = None, *, processes: int = 1) -
     parameters, state = _bytes(backbone.parameters()), _bytes(backbone.state_dict().values())
     moments = _bytes(Optimisers(recipe, backbone).expected().values())
     averages = state * (1 + sum(decay != settings.ema for decay in settings.averages))
-    peak = round(HOLES * _peak(recipe, denoiser, size))
+    peak = round(HOLES[settings.checkpointed] * _peak(recipe, denoiser, size))
     # In the first part of an update the gradients grow while the activations go; in the others they lie there already
     accumulates = settings.batch * settings.accumulate > size * processes
     beyond = peak if accumulates else max(0, peak - parameters)

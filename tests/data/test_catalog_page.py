@@ -150,7 +150,8 @@ def test_layouts_are_listed(cli):
     )
     assert told["raindrop"]["preprocessing"] == {"resize": "multiple-16"}
     shown = cli("data", "layouts").out.decode()
-    assert all(name in shown for name in LAYOUTS) and "train_C_fixed_official" in shown
+    assert all(name in shown for name in LAYOUTS)
+    assert "train_C_fixed_official" in told["istd-plus"]["naming"]
 
 
 def test_lists_are_imported(cli, tmp_path):

@@ -135,6 +135,7 @@ class Alike(Pair):
     """Pairs that are all this one."""
 
     source = "one pair"
+    size = 1
 
     def __call__(self, _index):
         return Pair(*self)
@@ -147,6 +148,6 @@ def test_restoring_and_training_see_the_same_image(untrained, tmp_path, name, pr
     restored = Restorer(model, "cpu")(degraded)
     torch.testing.assert_close(restored, preprocess(degraded), rtol=0, atol=1e-5)
     run = Run(model.recipe, tmp_path)
-    run.denoiser.backbone.load_state_dict(model.weights)
+    run.begin_from(model)
     first = next(run.train(Alike(clean, degraded, clean[:0]), 0))
     assert first.loss == pytest.approx(2 * float((preprocess(degraded) - clean).abs().mean()), rel=1e-4)

@@ -105,6 +105,7 @@ def test_weights_are_spread_where_they_are_sharded(weights):
     assert found.activations == footprint(small()).activations
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of the address space are Linux's")
 def test_nothing_is_taken():
     """A footprint of many gigabytes, found by a process that may have no more than it holds."""

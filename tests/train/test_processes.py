@@ -15,7 +15,7 @@ from runs import TINY, same_files, table
 from residiff.checkpoint import load_model, load_state
 from residiff.errors import ConfigError
 from residiff.recipe import override
-from residiff.train import Processes, started
+from residiff.train import Processes, open_run, started, training_data
 from residiff.train.keeping import states
 
 # Adam moves a weight of no gradient by the sign of a rounding error: plain descent shows what is equal
@@ -36,7 +36,15 @@ def command(recipe, folder, *more, processes=1):
     return [sys.executable, "-m", *launched, "residiff", "train", str(path), *given]
 
 
-def trained(recipe, folder, *more, processes=1):
+def alone(recipe, folder, **options):
+    """One process, this one."""
+    data = training_data(recipe, None)
+    with open_run(recipe, folder, **options) as run:
+        run.held_out = data.record
+        list(run.train(data.training, held_out=data.held_out))
+
+
+def trained(recipe, folder, *more, processes=2):
     result = subprocess.run(
         command(recipe, folder, *more, processes=processes), env=ENVIRONMENT, capture_output=True, text=True
     )
@@ -62,8 +70,8 @@ def furthest(one, other):
 )
 def test_two_processes_do_what_one_does(tmp_path, settings):
     recipe = override(SHARED, settings)
-    trained(recipe, tmp_path / "one")
-    said = trained(recipe, tmp_path / "two", processes=2)
+    alone(recipe, tmp_path / "one")
+    said = trained(recipe, tmp_path / "two")
     assert said.count("held-out pairs") == 1, "one process talks"
     assert furthest(tmp_path / "one", tmp_path / "two") <= 1e-6
     for one, two in zip(table(tmp_path / "one"), table(tmp_path / "two"), strict=True):
@@ -72,29 +80,24 @@ def test_two_processes_do_what_one_does(tmp_path, settings):
 
 
 def test_a_run_may_change_its_number_of_processes(tmp_path):
-    trained(SHARED, tmp_path / "one")
-    short = override(SHARED, ["training.iterations=3"])
-    trained(short, tmp_path / "two", processes=2)
-    trained(SHARED, tmp_path / "two", "--resume", "--override")
-    trained(override(SHARED, ["training.iterations=7"]), tmp_path / "two", "--resume", "--override", processes=2)
-    assert [row[0] for row in table(tmp_path / "two")] == [1, 2, 3, 4, 5, 6, 7]
+    alone(override(SHARED, ["training.iterations=3"]), tmp_path / "run")
+    trained(SHARED, tmp_path / "run", "--resume", "--override")
+    alone(override(SHARED, ["training.iterations=7"]), tmp_path / "run", resume=True, override=True)
+    assert [row[0] for row in table(tmp_path / "run")] == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_shards_of_a_network_learn_what_the_whole_does(tmp_path):
-    trained(SHARED, tmp_path / "one")
-    sharded = override(SHARED, ["training.sharded=true", "training.iterations=3"])
-    trained(sharded, tmp_path / "two", processes=2)
-    trained(override(SHARED, ["training.sharded=true"]), tmp_path / "two", "--resume", "--override", processes=2)
-    assert (
-        load_state(states(tmp_path / "two")[0]).tensors.keys() == load_state(states(tmp_path / "one")[0]).tensors.keys()
-    )
-
-
-def test_sharding_needs_others(tmp_path):
-    recipe = override(SHARED, ["training.sharded=true"])
-    result = subprocess.run(command(recipe, tmp_path / "run"), env=ENVIRONMENT, capture_output=True, text=True)
-    assert result.returncode == 2
-    assert "spreads the network over processes, and there is one" in result.stderr
+    averaged = override(SHARED, ["training.averages=[0.5]"])
+    alone(averaged, tmp_path / "one")
+    alone(override(averaged, ["training.iterations=3"]), tmp_path / "two")
+    sharded = override(averaged, ["training.sharded=true"])
+    with pytest.raises(ConfigError, match="spreads the network over processes, and there is one"):
+        alone(sharded, tmp_path / "two", resume=True, override=True)
+    trained(sharded, tmp_path / "two", "--resume", "--override")
+    assert furthest(tmp_path / "one", tmp_path / "two") <= 1e-6
+    kept = [load_state(states(tmp_path / name)[0]).tensors for name in ("one", "two")]
+    assert {key: value.shape for key, value in kept[0].items()} == {key: value.shape for key, value in kept[1].items()}
+    assert all((kept[0][key] - value).abs().max() <= 1e-6 for key, value in kept[1].items())
 
 
 @pytest.mark.parametrize(("said", "expected"), [(None, 2), ("1", 2), (None, 3)])
@@ -136,7 +139,7 @@ def gone(number):
 @pytest.mark.timeout(1200)
 def test_when_a_process_dies_all_end_and_the_run_goes_on_exactly(tmp_path):
     recipe = override(SHARED, ["training.iterations=600", "training.save_seconds=0.3", "validation.every=200"])
-    trained(recipe, tmp_path / "whole", processes=2)
+    trained(recipe, tmp_path / "whole")
     folder, source = tmp_path / "run", random.Random(1)
     for turn in range(10):
         done = 50 * turn + source.randrange(40)
@@ -151,5 +154,5 @@ def test_when_a_process_dies_all_end_and_the_run_goes_on_exactly(tmp_path):
             assert launcher.wait(timeout=60) != 0
             assert time.monotonic() - killed < 20 * 3
         assert all(map(gone, ranks)), "no process is left over"
-    trained(recipe, folder, "--resume", processes=2)
+    trained(recipe, folder, "--resume")
     assert same_files(folder, tmp_path / "whole")

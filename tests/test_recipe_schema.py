@@ -19,14 +19,6 @@ from residiff.recipe.schema import SHARED, described
 SCHEMA = json_schema()
 PRESETS = Path(recipes.__file__).parent.parent / "recipes"
 # Settings of which the docstring of their class tells without their names
-UNNAMED = {
-    "ConvertedDDPM.base", "DDIMUNetSettings.blocks", "DDIMUNetSettings.dropout", "DDIMUNetSettings.multipliers",
-    "DDIMUNetSettings.width", "DataSettings.augment", "DataSettings.degrade", "DataSettings.pairing", "Degrade.name",
-    "Degrade.parameters", "DiTSettings.input_size", "DiTSettings.patch", "DiTSettings.size", "DiffUIR.rddm",
-    "Increments.exponent", "Increments.shape", "NAFNetSettings.decoder", "NAFNetSettings.encoder",
-    "NAFNetSettings.fold", "NAFNetSettings.middle", "NAFNetSettings.width", "ResShift.kappa", "Source.layout",
-    "UNetSettings.groups", "UNetSettings.multipliers", "UNetSettings.width",
-}  # fmt: skip
 TYPES = {
     "string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict,
     "null": type(None),
@@ -171,7 +163,7 @@ def test_every_setting_is_named_by_the_docstring_of_its_class():
         for key in TABLES[one.__name__]["properties"]
         if key not in (*SHARED, "include") and not described(inspect.getdoc(one), key)
     }
-    assert unnamed <= UNNAMED
+    assert unnamed == set()
 
 
 def test_a_description_is_the_row_of_the_parameters_or_the_sentence_that_names_the_setting():

@@ -35,7 +35,7 @@ class Augment(Enum):
 
 @dataclass(frozen=True)
 class Degrade:
-    """A degradation of the table by name, and ranges (or single numbers) for its parameters."""
+    """A degradation of the table: its `name`, and ranges (or single numbers) for its `parameters`."""
 
     name: str
     parameters: dict[str, tuple[float, float] | float] = field(default_factory=dict)
@@ -61,8 +61,8 @@ class Resize(Enum):
 class Source:
     """One of several sets that are trained on at once, `weight` times as often as one of weight 1.
 
-    `path` is a folder (below that of `--data`), or nothing for procedural pictures. With `degrade` its clean pictures
-    are degraded on the fly, in place of what stands beside them.
+    `path` is a folder (below that of `--data`) in the `layout`, or nothing for procedural pictures. With `degrade` its
+    clean pictures are degraded on the fly, in place of what stands beside them.
     """
 
     path: str = ""
@@ -76,8 +76,9 @@ class Source:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """What is trained on: procedural images and a degradation, unless a set of pictures is given.
+    """What is trained on: procedural images and `degrade`, a degradation, unless a set of pictures is given.
 
+    `pairing` says which degraded picture goes with a clean one, `augment` how crops are turned.
     Each procedural picture is `picture` pixels wide; about `reuse` crops of each are used, from the last `window`
     pictures. `crop` is the size of what the network sees, its side or (height, width). With `from_masks` a folder's
     degraded pictures are its clean ones without what is white in its masks.

@@ -49,7 +49,7 @@ def _recomputed(block: nn.Module, run: Callable[..., Tensor], *inputs: Tensor) -
     return out
 
 
-_UNET = (unet.ResidualBlock, unet._Residual)
+_UNET = (unet.ResidualBlock, unet.Skip)
 BLOCKS: dict[type[nn.Module], tuple[type[nn.Module], ...]] = {
     nafnet.NAFNet: (nafnet.Block,),
     unet.UNet: _UNET,

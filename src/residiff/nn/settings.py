@@ -24,7 +24,11 @@ def _check_widths(width: int, multipliers: tuple[int, ...], limit: int = 16) -> 
 @final
 @dataclass(frozen=True)
 class NAFNetSettings:
-    """Settings of `NAFNet`: the first level's width, and blocks of each level down, the bottom, each level up."""
+    """Settings of `NAFNet`.
+
+    `width` is the first level's, doubled at each below; `encoder`, `middle` and `decoder` are the blocks of each level
+    down, of the bottom, and of each level up. The image is folded `fold` x `fold` pixels into channels first.
+    """
 
     kind: Literal["nafnet"] = "nafnet"
     width: int = 48
@@ -53,7 +57,10 @@ class NAFNetSettings:
 @final
 @dataclass(frozen=True)
 class UNetSettings:
-    """Settings of the papers' `UNet`; two heads are two U-Nets, or with `shared` one encoder and two decoders."""
+    """Settings of the papers' `UNet`; two heads are two U-Nets, or with `shared` one encoder and two decoders.
+
+    Level by level the channels are `width` times each of `multipliers`, normalised in `groups`.
+    """
 
     kind: Literal["unet"] = "unet"
     width: int = 64
@@ -78,7 +85,11 @@ class UNetSettings:
 @final
 @dataclass(frozen=True)
 class DDIMUNetSettings:
-    """Settings of `DDIMUNet`; attention sits at the levels where an image of `image_size` has a side in `attention`."""
+    """Settings of `DDIMUNet`; attention sits at the levels where an image of `image_size` has a side in `attention`.
+
+    Level by level the channels are `width` times each of `multipliers`, with `blocks` blocks, and a share `dropout` of
+    their values is left out in training.
+    """
 
     kind: Literal["ddim-unet"] = "ddim-unet"
     width: int = 128
@@ -112,7 +123,10 @@ class DDIMUNetSettings:
 @final
 @dataclass(frozen=True)
 class DiTSettings:
-    """Settings of `DiT`: its size S, B, L or XL, the side of a patch, and of the images that its positions are for."""
+    """Settings of `DiT`: its `size` S, B, L or XL, the side `patch` of a patch, and that of the images that it is for.
+
+    Its positions are those of images of `input_size` x `input_size` pixels.
+    """
 
     kind: Literal["dit"] = "dit"
     size: Literal["S", "B", "L", "XL"] = "S"

@@ -124,7 +124,7 @@ class _PreNorm(nn.Module):
 
 
 @final
-class _Residual(nn.Module):
+class Skip(nn.Module):
     """x + fn(LN(x)); nested in two modules as the published parameter names are."""
 
     def __init__(self, width: int, fn: nn.Module) -> None:
@@ -132,6 +132,7 @@ class _Residual(nn.Module):
         self.fn = _PreNorm(width, fn)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, width, H, W) in, the same out."""
         out: Tensor = x + self.fn(x)
         return out
 
@@ -175,7 +176,7 @@ class _Down(nn.ModuleList):
 
     def __init__(self, in_width: int, out_width: int, time_width: int, groups: int, halve: bool) -> None:
         blocks = [ResidualBlock(in_width, in_width, time_width, groups) for _ in range(2)]
-        attention = _Residual(in_width, LinearAttention(in_width))
+        attention = Skip(in_width, LinearAttention(in_width))
         step = nn.Conv2d(in_width, out_width, 4, 2, 1) if halve else nn.Conv2d(in_width, out_width, 3, padding=1)
         super().__init__([*blocks, attention, step])
 
@@ -195,7 +196,7 @@ class _Up(nn.ModuleList):
         self, in_width: int, out_width: int, skip_width: int, time_width: int, groups: int, double: bool
     ) -> None:
         blocks = [ResidualBlock(in_width + skip_width, in_width, time_width, groups) for _ in range(2)]
-        attention = _Residual(in_width, LinearAttention(in_width))
+        attention = Skip(in_width, LinearAttention(in_width))
         conv = nn.Conv2d(in_width, out_width, 3, padding=1)
         step = nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), conv) if double else conv
         super().__init__([*blocks, attention, step])
@@ -236,7 +237,7 @@ class _Trunk(nn.Module):
         )
         middle = self._widths[-1]
         self.mid_block1 = ResidualBlock(middle, middle, self._time_width, groups)
-        self.mid_attn = _Residual(middle, FullAttention(middle))
+        self.mid_attn = Skip(middle, FullAttention(middle))
         self.mid_block2 = ResidualBlock(middle, middle, self._time_width, groups)
 
     def _decoder(self, skips: bool) -> nn.ModuleList:

@@ -37,8 +37,8 @@ def _fractions(length: int) -> Tensor:
 class ResShift(Schedule):
     """x_t = x_0 + eta_t R + kappa sqrt(eta_t) eps, sqrt(eta_t) geometric (Yue et al., NeurIPS 2023).
 
-    Its exponent grows as ((t - 1)/(T - 1))^`power`, from eta_1 = (`first` / kappa)^2 to eta_T = `last`. The general
-    step at eta = 1 is the paper's posterior.
+    `kappa` is the deviation of the noise at the end. The exponent grows as ((t - 1)/(T - 1))^`power`, from
+    eta_1 = (`first` / kappa)^2 to eta_T = `last`. The general step at eta = 1 is the paper's posterior.
     """
 
     kind: Literal["resshift"] = "resshift"
@@ -208,7 +208,7 @@ class BBDM(Schedule):
 class DiffUIR(Schedule):
     """x_t = x_0 + abar_t R + bbar_t eps - dbar_t x_in: RDDM's, with a part of x_in taken away (Zheng et al., 2024).
 
-    `taken` are the increments of dbar_t, which ends at `total_taken`; the rest is RDDM's.
+    `taken` are the increments of dbar_t, which ends at `total_taken`; the rest is that of `rddm`.
     """
 
     kind: Literal["diffuir"] = "diffuir"

@@ -61,8 +61,8 @@ class DDPM(Schedule):
 class ConvertedDDPM(Schedule):
     """RDDM coefficients of a DDPM schedule: abar_t = 1 - sqrt(A_t), bbar_t^2 = 1 - A_t; the same x_t where x_in = 0.
 
-    `residual` and `noise`, where they are given, are increments that stand for those of abar_t and bbar_t^2: RDDM's
-    readjustment of either coefficient of a pretrained model.
+    `base` is that schedule. `residual` and `noise`, where they are given, are increments that stand for those of abar_t
+    and bbar_t^2: RDDM's readjustment of either coefficient of a pretrained model.
     """
 
     kind: Literal["converted-ddpm"] = "converted-ddpm"

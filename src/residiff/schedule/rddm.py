@@ -18,6 +18,8 @@ from residiff.schedule.base import Schedule
 class Increments:
     """How a coefficient grows from step to step: T increments that sum to one.
 
+    They have a `shape`, and where that is a power the `exponent` a.
+
     `decreasing`, `increasing` and `mean` are arithmetic progressions (RDDM's restoration code); `power` is the
     normalised power P(x, a) = x^a / sum x^a on x = linspace(0, 1, T), `falling-power` is P(1 - x, a), and `normal` the
     density of N(0, 1) on [-3, 3] (RDDM's generation code).

@@ -40,6 +40,14 @@ _NO_HASH = "0" * 64
 Card = dict[str, Any]
 
 
+class NotWholeError(CheckpointError):
+    """A file that is no whole training state: missing, cut short, changed, or another thing altogether."""
+
+
+class _DamagedError(ModelFileError):
+    """A file that is not as it was written."""
+
+
 @dataclass(frozen=True)
 class ModelFile:
     """What a model file holds: its recipe, its weights and its card."""
@@ -112,12 +120,12 @@ def unpack(data: bytes, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ModelFileError("this safetensors file was not written by residiff; give one that was")
     start = _hash_start(data)
     if files.sha256(data[:start] + _NO_HASH.encode() + data[start + 64 :]) != facts.get("sha256"):
-        raise ModelFileError("the file is damaged: its SHA-256 does not match; fetch or copy it again")
+        raise _DamagedError("the file is damaged: its SHA-256 does not match; fetch or copy it again")
     if facts.get("format_version") != str(FORMAT_VERSION):
         version = facts.get("format_version")
         raise ModelFileError(f"the file has format version {version}; this residiff reads {FORMAT_VERSION}: update it")
     if facts.get("kind") != kind:
-        raise ModelFileError(f"the file holds a {facts.get('kind')}, not a {kind}")
+        raise _DamagedError(f"the file holds a {facts.get('kind')}, not a {kind}")
     try:
         return load_tensors(data), facts
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
@@ -127,14 +135,14 @@ def unpack(data: bytes, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _header(data: bytes) -> dict[str, str]:
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > min(MAX_HEADER, len(data) - 8):
-        raise ModelFileError("the file is not a safetensors file, or it is cut short")
+        raise _DamagedError("the file is not a safetensors file, or it is cut short")
     try:
         header = json.loads(data[8 : 8 + length])
     except (ValueError, RecursionError) as error:
-        raise ModelFileError("the file is not a safetensors file: its header is not JSON") from error
+        raise _DamagedError("the file is not a safetensors file: its header is not JSON") from error
     facts = header.get("__metadata__", {}) if isinstance(header, dict) else None
     if not isinstance(facts, dict) or not all(isinstance(value, str) for value in facts.values()):
-        raise ModelFileError("the file is not a safetensors file: its header is not a table")
+        raise _DamagedError("the file is not a safetensors file: its header is not a table")
     return facts
 
 
@@ -142,7 +150,7 @@ def _hash_start(data: bytes) -> int:
     length = int.from_bytes(data[:8], "little")
     start = data.find(_HASH_KEY, 8, 8 + length)
     if start < 0:
-        raise ModelFileError("the file has no SHA-256 in its header; it is damaged or was written by another program")
+        raise _DamagedError("the file has no SHA-256 in its header; it is damaged or was written by another program")
     return start + len(_HASH_KEY)
 
 
@@ -221,10 +229,20 @@ def save_state(path: Path, state: TrainingState) -> None:
 
 
 def load_state(path: Path) -> TrainingState:
-    """Read a training state; `CheckpointError` if it is missing or damaged."""
+    """Read a training state.
+
+    Raises
+    ------
+    NotWholeError
+        If it is missing or damaged.
+    CheckpointError
+        If it is whole, but cannot be read or used: by this version, or with these permissions.
+    """
     try:
         tensors, facts = unpack(path.read_bytes(), "training state")
         known = _card(facts["facts"])
         return TrainingState(recipe.parse(facts["recipe"]), int(facts["step"]), facts["source"], tensors, known)
+    except (FileNotFoundError, _DamagedError) as error:
+        raise NotWholeError(f"cannot continue from {path}: {error}") from error
     except (OSError, ModelFileError, ConfigError, KeyError, ValueError) as error:
         raise CheckpointError(f"cannot continue from {path}: {error}") from error

@@ -92,6 +92,8 @@ def lock(folder: Path) -> Iterator[None]:
     ------
     LockedError
         If another process holds it.
+    ResourceError
+        If its file system has no locks.
     """
     with environment_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,4 +116,6 @@ def _lock_file(handle: int, folder: Path) -> None:
 
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+            raise ResourceError(f"cannot lock {folder}: {error.strerror}; take a folder on another disk") from error
         raise LockedError(f"{folder} is in use by another run; wait for it, or take another folder") from error

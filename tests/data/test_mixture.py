@@ -86,10 +86,10 @@ def test_what_travels_to_another_process_is_small():
     assert len(data) < 1000 and [pickle.loads(data).place(index) for index in range(990, 1010)] == met
 
 
-def test_sizes_add_up_where_all_parts_end():
+def test_sizes_of_the_parts_that_end_add_up():
     one, other = Counted(0, 5), Counted(1, 70)
     assert Mixed([(one, 1), (other, 2)], 0).size == 75
-    assert Mixed([(one, 1), (Counted(1), 2)], 0).size == 0
+    assert Mixed([(one, 1), (Counted(1), 2)], 0).size == 5
     assert Mixed([(one, 1), (other, 3)], 0).source == "mixture of 0.25 of part 0, 0.75 of part 1"
 
 

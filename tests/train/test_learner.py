@@ -58,7 +58,7 @@ def test_each_average_is_its_closed_form_and_written(tmp_path):
         for decay, average in expected.items():
             for key, value in weights_of(run).items():
                 average[key] = decay * average[key] + (1 - decay) * value.double()
-    files = {0.9: "model.safetensors", 0.5: "model-0.5.safetensors", 0.0: "model-0.safetensors"}
+    files = {0.9: "model.safetensors", 0.5: "model-0.5.safetensors", 0.0: "model-0.0.safetensors"}
     for decay, average in expected.items():
         found = load_model(tmp_path / files[decay])
         assert all((found.weights[key].double() - value).abs().max() < 1e-6 for key, value in average.items())

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -129,7 +130,9 @@ def test_a_fifth_of_a_folder_is_held_out(tmp_path, total):
     assert record["on"] == "carved" and record["pairs"] == len(held_out)
     seen = [training(index).clean for index in range(4 * total)]
     assert not any(torch.equal(one.clean.sort().values, two.sort().values) for one in held_out for two in seen)
-    assert training.source == f"folder {tmp_path.name}, {total} pairs, without {len(held_out)} held out"
+    assert re.fullmatch(
+        rf"folder {tmp_path.name}, {total} pairs \([0-9a-f]{{8}}\), without {len(held_out)} held out", training.source
+    )
 
 
 def test_no_more_than_needed_are_held_out(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from runs import (
     weights_of,
 )
 
-from residiff import files
+from residiff import checkpoint, files
 from residiff.checkpoint import MODEL, TrainingState, load_model, load_state, save_state
 from residiff.errors import CheckpointError, ConfigError, DivergedError, LockedError, ModelFileError, ResourceError
 from residiff.recipe import override
@@ -265,6 +265,87 @@ def test_a_death_while_old_states_are_removed_leaves_whole_ones(tmp_path, whole,
     run = resumed(tmp_path)
     list(run.train(pairs()))
     assert same_files(tmp_path, whole)
+
+
+@pytest.mark.parametrize("what", ["a later format", "a recipe that this version cannot read", "no permission"])
+def test_a_whole_checkpoint_that_cannot_be_used_is_never_begun_over(tmp_path, whole, monkeypatch, what):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    before = {path: path.read_bytes() for path in states(tmp_path)}
+    if what == "a later format":
+        monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 0)
+    elif what == "no permission":
+
+        def refused(path):
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(type(tmp_path), "read_bytes", refused)
+    else:
+
+        def unknown(text, origin="recipe"):
+            raise ConfigError("training.since_renamed is not known")
+
+        monkeypatch.setattr(checkpoint.recipe, "parse", unknown)
+    with pytest.raises(CheckpointError, match="cannot continue from"), open_run(TINY, tmp_path, resume=True):
+        pass
+    monkeypatch.undo()
+    assert {path: path.read_bytes() for path in states(tmp_path)} == before
+
+
+def test_a_log_line_on_a_full_disk_is_a_full_disk(tmp_path, monkeypatch):
+    run = Run(TINY, tmp_path)
+    steps = run.train(pairs())
+    next(steps)
+
+    class Full:
+        def write(self, _line):
+            raise FULL
+
+        def close(self):
+            raise FULL
+
+    run.log._open["metrics.csv"].close()
+    run.log._open["metrics.csv"] = Full()
+    with pytest.raises(ResourceError, match="disk is full"):
+        next(steps)
+
+
+def test_fewer_updates_than_are_done_are_refused(whole):
+    with pytest.raises(CheckpointError, match="has done 8 updates, more than training.iterations = 5; raise it"):
+        resumed(whole, override(TINY, ["training.iterations=5"]), override=True)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [["training.ema=0.8", "training.averages=[0.5]"], ["training.precision=float16"],
+     ["training.optimiser={kind='adamw', amsgrad=true}"], ["training.optimiser.kind=sgd"], ["validation.share=0.3"]],
+    ids=str,
+)  # fmt: skip
+def test_what_another_recipe_needs_anew_begins_anew(tmp_path, settings):
+    stopped(tmp_path, 4)
+    recipe = override(TINY, settings)
+    run = resumed(tmp_path, recipe, override=True)
+    state = newest(tmp_path)
+    assert equal(weights_of(run), {key: state.tensors[f"weights.{key}"] for key in weights_of(run)})
+    list(run.train(pairs(recipe)))
+    assert newest(tmp_path).step == 8
+    assert (tmp_path / "recipe.toml").read_text("utf-8") == recipe.toml()
+    assert resumed(tmp_path, recipe).step == 8
+
+
+def test_a_death_in_a_validation_is_made_good(tmp_path):
+    """The table is written last: a run that goes on validates again, and has its best model."""
+    finished(tmp_path / "whole", validated=held_out())
+    run = stopped(tmp_path / "parts", 2, validated=held_out())
+    del run
+    again = resumed(tmp_path / "parts")
+    steps = again.train(pairs(), held_out=held_out())
+    again.log.score = None  # dies as it would write the row
+    with pytest.raises(TypeError):
+        next(steps)
+    list(resumed(tmp_path / "parts").train(pairs(), held_out=held_out()))
+    assert same_files(tmp_path / "whole", tmp_path / "parts")
+    bests = [(tmp_path / part / "best.safetensors").read_bytes() for part in ("whole", "parts")]
+    assert bests[0] == bests[1]
 
 
 def test_a_state_past_a_damaged_one_is_not_taken_for_the_newest_later(tmp_path, whole):

@@ -95,12 +95,10 @@ def test_a_run_killed_fifty_times_is_as_if_it_had_not_been(tmp_path, unbroken):
 def test_a_run_that_is_told_to_end_saves_and_says_so(tmp_path, unbroken):
     folder, numbers = tmp_path / "run", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGTERM]
     for turn, number in enumerate(numbers * 2 + numbers[:2]):
-        sent = time.monotonic()
         code, output = ended_by(folder, number, turn * 55, 0)
         assert code == (130 if number == signal.SIGINT else 143), output
         assert f"saved at step {load_state(states(folder)[0]).step}; continue with --resume" in output
         assert load_state(states(folder)[0]).step == steps_done(folder), "nothing that was done is lost"
-        assert time.monotonic() - sent < 120
     subprocess.run(command(folder, "--resume"), check=True, env=ENVIRONMENT, capture_output=True)
     assert same_runs(folder, unbroken)
 
@@ -110,10 +108,12 @@ def test_a_second_signal_ends_it_at_once(tmp_path):
     with start(folder, "--set", "validation.every=1", "--set", "validation.most=64") as process:
         while process.poll() is None and steps_done(folder) < 3:
             time.sleep(0.01)
+        # Two of one kind may arrive as one
         process.send_signal(signal.SIGTERM)
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 143
+    assert "saved at step" not in output
 
 
 # Every call of a save that touches the disk, as a point of death

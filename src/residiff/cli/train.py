@@ -67,7 +67,7 @@ def train(
     on_test = ["validation.on=test"] if choose_on_test else []
     chosen = recipes.override(recipes.read(recipe), [*(set_ or []), *on_test])
     if auto_batch:
-        chosen = _fitted(chosen, place)
+        chosen = _fitted(chosen, place, output if resume else None)
     if probe:
         return _probe(chosen, output, data, place, 600.0 if budget is None else budget, workers)
     task = Task(chosen, training_data(chosen, data), data, output, place, workers)
@@ -86,10 +86,14 @@ def _check_options(*, probe: bool, alone: bool, objective: bool) -> None:
         raise ConfigError("--probe goes with none of --resume, --init and --auto-objective; leave them out")
 
 
-def _fitted(recipe: Recipe, processes: Processes) -> Recipe:
-    from residiff.train.memory import fitted
+def _fitted(recipe: Recipe, processes: Processes, folder: Path | None) -> Recipe:
+    """The recipe as it fits the first process's memory, or as it did when the run in `folder` began."""
+    from residiff.recipe import parse
+    from residiff.train import fitted, fitted_before
 
-    return fitted(recipe, processes.device, processes=processes.count)
+    known = None if folder is None else fitted_before(recipe, folder)
+    chosen = known or (fitted(recipe, processes.device, processes=processes.count) if processes.is_first else recipe)
+    return parse(processes.told_text(chosen.toml()), recipe.name)
 
 
 def _start(init: str | None) -> ModelFile | None:
@@ -120,7 +124,10 @@ def _train(task: Task, start: ModelFile | None, *, resume: bool, override: bool,
                 _show(bar, run, state)
         for tracker in trackers:
             tracker.close()
-        _finish(run, stop(), task.folder)
+        _finish(run, task.folder)
+    if run.stopped:
+        # Another process was told
+        raise typer.Exit(143)
 
 
 def _show(bar: Bar, run: Run, state: Progress) -> None:
@@ -136,7 +143,7 @@ def _show(bar: Bar, run: Run, state: Progress) -> None:
         note(f"step {state.step}, loss {state.loss:.4f}, {state.seconds:.0f} s, {speed} {score}".rstrip())
 
 
-def _finish(run: Run, stopped: bool, data: Path | None) -> None:
+def _finish(run: Run, data: Path | None) -> None:
     """Say how the run ended, and write its report."""
     from residiff import files
     from residiff.reports import training_report
@@ -144,7 +151,7 @@ def _finish(run: Run, stopped: bool, data: Path | None) -> None:
 
     if not run.processes.is_first:
         return
-    if stopped:
+    if run.stopped:
         return note(f"saved at step {run.step}; continue with --resume")
     report = run.folder / "report.html"
     files.write_bytes(report, training_report(run.folder, data))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from residiff.data.pair import Pair, Pairs
 from residiff.data.purposes import LOADER
-from residiff.errors import ConfigError, ImageError, ResidiffError
+from residiff.errors import ConfigError, ImageError, ResidiffError, ResourceError
 from residiff.seeds import generator
 
 # Substitutes are numbers that no training reaches, so far apart that they are of other epochs
@@ -107,14 +109,35 @@ def _opened(numbered: _Numbered, updates: _Updates, workers: int) -> Iterator[Dr
         # In a fork of a process that has used libvips, libvips hangs
         multiprocessing_context=CONTEXT if workers else None,
         collate_fn=_collated,
+        worker_init_fn=_left_to_the_parent,
         prefetch_factor=max(1, READ_AHEAD // workers) if workers else None,
         # Without one of its own it draws from the global one
         generator=generator(0, LOADER),
     )
-    for batch in batches:
-        if isinstance(batch, ResidiffError):
-            raise batch
-        yield batch
+    with _workers_lost():
+        for batch in batches:
+            if isinstance(batch, ResidiffError):
+                raise batch
+            yield batch
+
+
+def _left_to_the_parent(_worker: int) -> None:
+    """A signal to the whole group is the parent's to obey: it still needs its workers to end well."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(getattr(signal, "SIGUSR1", signal.SIGTERM), signal.SIG_IGN)  # Windows has none
+
+
+@contextlib.contextmanager
+def _workers_lost() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ResourceError(
+            "a process that prepared the data was killed; give it memory, or take fewer workers"
+        ) from error
 
 
 class _Numbered(Dataset[One | ResidiffError]):

@@ -52,9 +52,8 @@ class Mixed:
 
     @property
     def size(self) -> int:
-        """How many pictures there are in all, 0 if a part never ends."""
-        sizes = [part.size for part, _ in self.parts]
-        return sum(sizes) if all(sizes) else 0
+        """How many pictures there are in all, but for parts that never end."""
+        return sum(part.size for part, _ in self.parts)
 
     def place(self, index: int) -> tuple[int, int]:
         """Which part pair number `index` is of, and its number there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,16 @@ class PictureSet:
     def __len__(self) -> int:
         """How many clean pictures there are."""
         return len(self.columns["clean"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight digits that change with the names of the files, their number, order, and sizes."""
+        digest = hashlib.sha256()
+        for kind, parts in self.columns.items():
+            for part in parts:
+                size = part.path.stat().st_size if isinstance(part, FilePart) else 0
+                digest.update(f"{kind}/{Path(part.name).name}/{size}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()[:8]
 
     def select(self, places: Sequence[int], which: str) -> PictureSet:
         """The pictures at `places` of every kind; `which` is added to the source, "without 24 held out" say."""

@@ -5,6 +5,7 @@ from residiff.train.candidates import candidates_for, split
 from residiff.train.data import TrainingData, training_data
 from residiff.train.engine import RECIPE, Run, open_run
 from residiff.train.log import DETAILS, EVENTS, METRICS, SCORES, Progress, Score, read_metrics, read_scores
+from residiff.train.memory import fitted, fitted_before
 from residiff.train.objective import Candidate
 from residiff.train.processes import Processes, started
 from residiff.train.rules import average_decay, draw_times, learning_rate
@@ -33,6 +34,8 @@ __all__ = [
     "average_decay",
     "candidates_for",
     "draw_times",
+    "fitted",
+    "fitted_before",
     "learning_rate",
     "open_run",
     "read_metrics",

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from residiff import files
 from residiff.data.loading import loader
 from residiff.data.pair import Pair, Pairs
+from residiff.data.purposes import UPDATE
 from residiff.denoiser import LOSSES, Denoiser, Loss
 from residiff.errors import ConfigError, DivergedError, check_range
 from residiff.inference import Shown, shown
@@ -135,7 +136,7 @@ class _Undecided:
 
     def _losses(self, batch: Pair, step: int) -> tuple[Tensor, Tensor]:
         settings = self.recipe.training
-        source = generator(settings.seed, 4, step - 1)
+        source = generator(settings.seed, UPDATE, step - 1)
         noise = torch.randn(batch.clean.shape, generator=source).to(self.device)
         times = draw_times(settings, len(self.recipe.schedule), source)[: len(noise)].to(self.device)
         batch_shown = shown(self.recipe.network, batch, self.device)

@@ -49,7 +49,12 @@ class Averages:
     def tensors(self) -> dict[str, Tensor]:
         """All by decay and name, to be saved."""
         pairs = zip(self.decays, self.all, strict=True)
-        return {f"{decay:g}.{key}": value for decay, average in pairs for key, value in average.items()}
+        return {f"{decay!r}.{key}": value for decay, average in pairs for key, value in average.items()}
+
+    def name_of(self, key: str) -> str:
+        """Which weight "average.0.999.intro.bias" is an average of: "intro.bias"."""
+        decay = next(decay for decay in self.decays if key.startswith(f"average.{decay!r}."))
+        return key.removeprefix(f"average.{decay!r}.")
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take what `tensors` gave."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,9 @@ from residiff.data.settings import Source
 from residiff.errors import ConfigError
 from residiff.recipe import Recipe, Validation
 from residiff.seeds import seed_of
+
+# The first procedural picture that is held out
+FAR = 2**40
 
 
 class TrainingData(NamedTuple):
@@ -72,6 +74,8 @@ def _supply(recipe: Recipe, source: Source, folder: Path | None, most: int) -> T
         return _procedural(recipe, source, most)
     place, on = folder / source.path, recipe.validation.on
     pictures, held_out = _opened(recipe, source, place, "train"), None
+    # So that a run is not continued on others of the same number
+    pictures = replace(pictures, source=f"{pictures.source} ({pictures.fingerprint})")
     if on == "carved":
         pictures, held_out = carve(pictures, recipe.validation.share, most)
     elif on == "test":
@@ -109,9 +113,8 @@ def _procedural(recipe: Recipe, source: Source, most: int) -> TrainingData:
     pairs = SyntheticPairs(data, settings.seed, mask=mask)
     if validation.on == "none":
         return TrainingData(pairs, (), {"of": pairs.source})
-    last = settings.iterations * settings.batch * settings.accumulate
-    # Pair i shows one of the `window` pictures from i // reuse on
-    first = (math.ceil(last / data.reuse) + data.window + 1) * data.reuse
+    # Pair i shows one of the `window` pictures from i // reuse on: however long training becomes, none of these
+    first = FAR * data.reuse
     beyond = SyntheticPairs(replace(data, crop=validation.crop or data.crop), settings.seed, mask=mask)
     held_out = tuple(beyond(first + data.reuse * index) for index in range(most))
-    return TrainingData(pairs, held_out, {"of": f"{pairs.source}, pictures after the last"})
+    return TrainingData(pairs, held_out, {"of": f"{pairs.source}, other pictures"})

@@ -60,6 +60,9 @@ class Run:
         self.source = ""
         self.descent = Descent()
         self.skips = 0
+        self.changes: list[str] = []
+        # Whether it was told to end before its last update
+        self.stopped = False
         # What the model file says of its validation
         self.held_out: dict[str, object] = {}
 
@@ -115,6 +118,7 @@ class Run:
                 clock.restart()
             yield progress
             if stops:
+                self.stopped = True
                 return
         self.save()
         self._save_others()
@@ -123,8 +127,11 @@ class Run:
         if self.source not in ("", pairs.source):
             raise CheckpointError(f"the run was begun on {self.source}, not on {pairs.source}; give the same --data")
         self.source, self.epoch = pairs.source, epoch_of(self.recipe.training, pairs.size)
-        if self.step == 0 and self.processes.is_first:
-            self.log.back_to(0)
+        if self.processes.is_first:
+            if self.step == 0:
+                self.log.back_to(0)
+            elif self.step < self.recipe.training.iterations:
+                self.log.event(self.step, "resumed", "; ".join(self.changes))
             files.write_bytes(self.folder / RECIPE, self.recipe.toml().encode())
 
     def _batches(self, pairs: Pairs, workers: int) -> Iterator[Drawn]:
@@ -139,6 +146,7 @@ class Run:
             (is_faulty,) = self.processes.any_of(any(batch.fault))
             for text in self.processes.gathered(batch.fault) if is_faulty else ():
                 if text and faults.add(text):
+                    logger.warning("%s; another picture takes its place", text)
                     self.log.event(self.step, "fault", text)
             yield batch
 
@@ -160,19 +168,27 @@ class Run:
             self.log.event(self.step, "overflow" if outcome.overflowed else "skipped", where)
             return
         self.save()
-        facts = {"step": self.step + 1, "loss": str(outcome.loss), "gradient": str(outcome.norm), "pairs": names}
+        shown = self.processes.gathered(names)
+        facts = {"step": self.step + 1, "loss": str(outcome.loss), "gradient": str(outcome.norm), "pairs": shown}
         path = self.folder / DIVERGED
-        files.write_bytes(path, (json.dumps(facts, indent=2) + "\n").encode())
-        raise DivergedError(f"{where}; its pairs are in {path}; lower training.learning_rate")
+        if self.processes.is_first:
+            files.write_bytes(path, (json.dumps(facts, indent=2) + "\n").encode())
+        mend = "lower training.learning_rate; where the loss had grown before, remove the newest checkpoints as well"
+        raise DivergedError(f"{where}; its pairs are in {path}; {mend}")
 
     def _validate(self, watcher: Watcher) -> None:
         if not watcher.is_due(self.step):
             return
         weights = self.average
-        best = watcher.validate(weights, self.step) if self.processes.is_first else None
-        if best is not None:
-            self.log.event(self.step, "best", f"loss {best.loss:.6g}" if best.psnr is None else f"{best.psnr:.2f} dB")
-            save_model(self.folder / BEST, ModelFile(self.recipe, weights, self.card(best)))
+        if not self.processes.is_first:
+            return
+        score = watcher.validate(weights, self.step)
+        if self.log.best is None or score.worth > self.log.best.worth:
+            save_model(self.folder / BEST, ModelFile(self.recipe, weights, self.card(score)))
+            figure = f"loss {score.loss:.6g}" if score.psnr is None else f"{score.psnr:.2f} dB"
+            self.log.event(self.step, "best", figure)
+        # Last: what the table holds is not done again by a run that goes on
+        self.log.score(score)
 
     @property
     def average(self) -> dict[str, Tensor]:
@@ -203,7 +219,7 @@ class Run:
         """Write a model for each of the other averages."""
         for decay, weights in self.learner.other_averages().items():
             if self.processes.is_first:
-                path = self.folder / f"model-{decay:g}.safetensors"
+                path = self.folder / f"model-{decay!r}.safetensors"
                 save_model(path, ModelFile(self.recipe, weights, self.card() | {"average": decay}))
 
     def begin_from(self, model: ModelFile) -> None:
@@ -229,16 +245,21 @@ class Run:
             listed = "\n  ".join(changes)
             mends = "take that one, or another folder, or continue by the new one all the same with --override"
             raise CheckpointError(f"{self.folder} was trained by another recipe:\n  {listed}\n{mends}")
+        if state.step > self.recipe.training.iterations:
+            done = f"{self.folder} has done {state.step} updates"
+            raise CheckpointError(
+                f"{done}, more than training.iterations = {self.recipe.training.iterations}; raise it"
+            )
         try:
             descent = Descent(**state.facts["descent"])
             self.log.check(state.step)
-            self.learner.load(state.tensors)
+            self.learner.load(state.tensors, changed=bool(changes))
+            self.log.back_to(state.step)
         except (LookupError, TypeError, ValueError, ModelFileError) as error:
             raise CheckpointError(f"cannot continue from {self.folder}: {error}") from error
-        self.log.back_to(state.step)
-        self.step, self.source, self.descent = state.step, state.source, descent
-        self.log.event(self.step, "resumed", "; ".join(changes))
-        self.log.close()
+        # Another recipe may hold other pairs out
+        self.step, self.source, self.descent = state.step, "" if changes else state.source, descent
+        self.changes = changes
 
 
 @contextlib.contextmanager

@@ -7,8 +7,7 @@ import logging
 from pathlib import Path
 
 from residiff import files
-from residiff.checkpoint import STATES, TrainingState, load_state, save_state
-from residiff.errors import CheckpointError
+from residiff.checkpoint import STATES, NotWholeError, TrainingState, load_state, save_state
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +40,17 @@ def load(folder: Path, step: int) -> TrainingState:
 
 
 def newest(folder: Path) -> TrainingState | None:
-    """The newest whole state of a run's folder, None where there is none; says of each that it is damaged."""
+    """The newest whole state of a run's folder, None where there is none; says of each that it is damaged.
+
+    Raises
+    ------
+    CheckpointError
+        If that is whole, but cannot be read or used: by this version, or with these permissions.
+    """
     for path in states(folder):
         try:
             return load_state(path)
-        except CheckpointError as error:
+        except NotWholeError as error:
             logger.warning("%s; trying the one before", error)
     return None
 

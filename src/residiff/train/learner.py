@@ -205,14 +205,16 @@ class Learner:
         """Everything to continue from, whole; all processes must call it."""
         return {key: whole(value) for key, value in self._named(self.optimisers.tensors()).items()}
 
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Continue from what `tensors` gave.
+    def load(self, tensors: Mapping[str, Tensor], *, changed: bool = False) -> None:
+        """Continue from what `tensors` gave; where the recipe has `changed`, what it needs anew begins anew.
 
         Raises
         ------
         ModelFileError
             Naming what is missing, left over, or of another shape.
         """
+        if changed:
+            tensors = self._adapted(tensors)
         # Before the first update that moves anything, an optimiser keeps nothing
         moved = any(key.startswith("optimiser.") for key in tensors)
         check_keys(self._named(self.optimisers.expected() if moved else {}), tensors)
@@ -227,6 +229,18 @@ class Learner:
         if self.scaler.is_enabled():
             scaling = {"scale": groups["scaler"]["scale"].item(), "_growth_tracker": int(groups["scaler"]["growth"])}
             self.scaler.load_state_dict(self.scaler.state_dict() | scaling)
+
+    def _adapted(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Another recipe's tensors for this one: new averages begin with the weights, new optimisers with nothing."""
+        expected = self._named(self.optimisers.expected())
+        averages = {key for key in expected if key.startswith("average.")}
+        begun = {key: tensors.get(f"weights.{self.averages.name_of(key)}") for key in averages - tensors.keys()}
+        moments = {key for key in expected if key.startswith("optimiser.")}
+        kept = {key: value for key, value in tensors.items() if key in expected or key.startswith("weights.")}
+        if moments - tensors.keys():
+            kept = {key: value for key, value in kept.items() if not key.startswith("optimiser.")}
+        scaling = {key: value for key, value in expected.items() if key.startswith("scaler.")}
+        return {**scaling, **{key: value for key, value in begun.items() if value is not None}, **kept}
 
     def _named(self, moments: Mapping[str, Tensor]) -> dict[str, Tensor]:
         kept = self.scaler.state_dict()

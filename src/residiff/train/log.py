@@ -102,9 +102,10 @@ class RunLog:
 
     def close(self) -> None:
         """Write no more."""
-        for file in self._open.values():
-            file.close()
-        self._open.clear()
+        opened, self._open = self._open, {}
+        with files.environment_errors(self.folder):
+            for file in opened.values():
+                file.close()
 
     def check(self, step: int) -> None:
         """Raise `ValueError` unless the tables can be read and hold each update up to number `step` once."""

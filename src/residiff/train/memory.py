@@ -20,8 +20,9 @@ from torch.utils._pytree import tree_leaves
 
 from residiff.denoiser import LOSSES, MASK_FORMS, Denoiser
 from residiff.errors import ResourceError
-from residiff.nn.checkpointing import checkpoint_blocks
+from residiff.nn import checkpoint_blocks
 from residiff.recipe import Recipe, override
+from residiff.train.keeping import newest
 from residiff.train.optimisers import Optimisers
 from residiff.train.processes import Processes
 
@@ -225,6 +226,17 @@ def fitted(recipe: Recipe, device: torch.device, *, memory: int | None = None, p
         f"training needs {need:,} bytes for one part of {sizes[0]} even in {eased.training.precision} and checkpointed,"
         f" but {limit:,} ({SHARE:.0%} of what is free) are there; take a smaller data.crop or network.backbone"
     )
+
+
+def fitted_before(recipe: Recipe, folder: Path) -> Recipe | None:
+    """`recipe` as the run in `folder` was made to fit, whatever is free now; None where there is no run."""
+    state = newest(folder)
+    if state is None:
+        return None
+    settings = state.recipe.training
+    kept = {"batch": settings.batch, "accumulate": settings.accumulate, "precision": settings.precision}
+    same = [f"training.{key}={value}" for key, value in kept.items()]
+    return override(recipe, [*same, f"training.checkpointed={str(settings.checkpointed).lower()}"])
 
 
 def _chosen(recipe: Recipe, batch: int, accumulate: int, why: str) -> Recipe:

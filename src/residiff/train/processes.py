@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor, nn
@@ -77,14 +79,21 @@ class Processes:
 
     def check_equal(self, network: nn.Module) -> None:
         """Raise `ResourceError` unless all processes hold the same weights, bit for bit; shards are not compared."""
-        values = [value for value in network.state_dict().values() if not isinstance(value, DTensor)]
-        if not self.are_many or not values:
+        if not self.are_many:
             return
-        sums = torch.stack([value.reshape(-1).view(torch.uint8).long().sum() for value in values])
-        others = [torch.empty_like(sums) for _ in range(self.count)]
-        dist.all_gather(others, sums)
-        if any(not torch.equal(sums, other) for other in others):
+        digest = hashlib.sha256()
+        for value in network.state_dict().values():
+            if not isinstance(value, DTensor):
+                digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        if len(set(self.gathered([digest.hexdigest()]))) > 1:
             raise ResourceError("the processes' weights differ; let all machines run the same residiff and torch")
+
+    def told_text(self, text: str) -> str:
+        """The first process's `text`, for all."""
+        told = [text]
+        if self.are_many:
+            dist.broadcast_object_list(told, 0)
+        return told[0]
 
     def wait(self) -> None:
         """Until all are here."""
@@ -120,5 +129,6 @@ def _joined(device: str) -> Processes:
     """One of several, joined to the others."""
     from accelerate import PartialState
 
-    state = PartialState(cpu=torch.device(device).type == "cpu")
+    # The others wait while the first one validates
+    state = PartialState(cpu=torch.device(device).type == "cpu", timeout=timedelta(hours=4))
     return Processes(state.device, state.num_processes, state.process_index)

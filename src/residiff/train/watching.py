@@ -11,6 +11,7 @@ from torch import Tensor
 from residiff.checkpoint import ModelFile
 from residiff.data.images import Picture, write
 from residiff.data.pair import Pair
+from residiff.errors import ConfigError
 from residiff.recipe import Recipe
 from residiff.train.log import Progress, RunLog, Score
 from residiff.train.trackers import Tracker
@@ -52,13 +53,12 @@ class Watcher:
         known = self.log.scores and self.log.scores[-1].step == step
         return self.validation is not None and step > 0 and on_time and not known
 
-    def validate(self, weights: Mapping[str, Tensor], step: int) -> Score | None:
-        """Score averaged weights, note it, and keep a strip; gives the score where it is the best by now."""
+    def validate(self, weights: Mapping[str, Tensor], step: int) -> Score:
+        """Score averaged weights, and keep a strip of pictures; `ConfigError` where nothing is held out."""
         if self.validation is None:
-            return None
+            raise ConfigError("nothing is held out to validate by")
         denoiser = ModelFile(self.recipe, weights).denoiser().to(self.validation.device)
         score = self.validation.score(denoiser, step)
-        self.log.score(score)
         figures = {key: value for key, value in vars(score).items() if key != "step" and value is not None}
         self._tell(step, {f"validation/{key}": value for key, value in figures.items()})
         if self.recipe.validation.shown:
@@ -66,7 +66,7 @@ class Watcher:
             write(self.folder / STRIPS / f"step-{step:08d}.png", Picture(strip))
             for tracker in self.trackers:
                 tracker.picture(step, "validation", strip)
-        return score if score is self.log.best else None
+        return score
 
     def updated(self, progress: Progress) -> None:
         """Note an update."""

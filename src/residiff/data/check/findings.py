@@ -33,6 +33,9 @@ class Fault(Enum):
     CASE = "names differ in case"
     CASE_TWINS = "names alike but for case"
     STRAY = "no picture"
+    MISNAMED = "not named as its set"
+    NOTHING = "no pictures"
+    SINGLE = "one pair alone"
     EMPTY = "empty file"
     UNREADABLE = "unreadable"
     SUFFIX = "wrong suffix"
@@ -80,11 +83,12 @@ class Finding:
         """All of it on one line, for a table of a file: the files apart by " | "."""
         return self._words() | {"files": " | ".join(self.files)}
 
-    def shown(self) -> dict[str, object]:
-        """The same for people, with the first few files."""
+    def shown(self) -> list[str]:
+        """The same for people, in lines: what it is, and then the first few files, each on a line of its own."""
         more = len(self.files) - SHOWN
         names = [*self.files[:SHOWN], *([f"and {more} more"] if more > 0 else [])]
-        return self._words() | {"files": "\n".join(names)}
+        head = f"{self.severity.value}: {self.fault.value}: {self.text}; {self.mend}"
+        return [head, *(f"  {name}" for name in names)]
 
     def _words(self) -> dict[str, object]:
         return {
@@ -113,6 +117,9 @@ FAULTS: dict[Fault, _Row] = {
     Fault.CASE: _Row(_E, "give both the same name, letter for letter"),
     Fault.CASE_TWINS: _Row(_W, "rename one; many disks take them for one file"),
     Fault.STRAY: _Row(_N, "rename, convert or remove it"),
+    Fault.MISNAMED: _Row(_E, "rename or remove it; training refuses the set with it"),
+    Fault.NOTHING: _Row(_E, "put pictures there, or choose another folder or layout"),
+    Fault.SINGLE: _Row(_W, "add pairs, or set validation.on = none"),
     Fault.EMPTY: _Row(_E, "get it again"),
     Fault.UNREADABLE: _Row(_E, "get it again"),
     Fault.SUFFIX: _Row(_W, "give it the suffix of what it is"),

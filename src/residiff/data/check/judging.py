@@ -24,7 +24,7 @@ from residiff.data.check.duplicates import check_duplicates
 from residiff.data.check.findings import Fault, Finding, Severity, finding
 from residiff.data.check.listing import Listing, Wanted, list_set
 from residiff.data.check.looks import Examined, check_head, examine_entry
-from residiff.data.check.names import Entry, check_names, entries
+from residiff.data.check.names import Entry, check_names, check_paths, entries
 from residiff.data.check.sheet import Sheet, sheet_of
 from residiff.data.check.verdicts import MOST_DOUBTFUL, check_alignment, check_pictures
 from residiff.data.settings import Pairing
@@ -106,6 +106,7 @@ def judge(
     seen = list(_thinned(examined))
     found = list(listing.findings)
     found += [one for split in listing.splits for one in check_names(split, paired=paired)]
+    found += check_paths(listing.splits)
     found += {one: None for each in seen for one in each.findings}
     found += check_pictures(seen, crop) + check_duplicates(seen) + (check_alignment(seen) if paired else [])
     pairs = {split.name: split.size for split in listing.splits}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from residiff.data.catalog import (
     open_set,
     places,
 )
-from residiff.data.check.findings import Fault, Finding, finding
+from residiff.data.check.findings import Fault, Finding, Severity, finding
 from residiff.data.parts import Part
 from residiff.data.settings import Pairing
 from residiff.errors import ConfigError
@@ -48,14 +48,17 @@ class Split:
     """A part of a set, "train" say.
 
     `kinds` holds for each kind of picture the keys and the parts of all that were found, in order; those of one key
-    belong together. With `many`, several degraded ones may have the key of one clean one. `strays` are files among them
-    that are no pictures by their names, or not named as in such a set.
+    belong together. With `many`, several degraded ones may have the key of one clean one. `folders` are those that were
+    looked into; `strays` files in them that are no pictures by their names, `misnamed` pictures whose names are not
+    such a set's, which refuses them.
     """
 
     name: str
     kinds: Mapping[str, tuple[Sequence[str], Sequence[Part]]]
     many: bool = False
+    folders: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()
+    misnamed: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -84,7 +87,7 @@ def list_set(path: Path, layout: str = AUTO, wanted: Wanted | None = None) -> Li
     Raises
     ------
     ConfigError
-        If the layout does not exist or `path` is no set of it, or none of its splits can be listed.
+        If the layout or a domain does not exist or `path` is no set of it, or none of its splits can be listed.
     """
     wanted = wanted or Wanted()
     name = detect(path) if layout == AUTO else layout
@@ -94,7 +97,10 @@ def list_set(path: Path, layout: str = AUTO, wanted: Wanted | None = None) -> Li
     finder = next((each for each in row.finders if each.fits(tree)), row.finders[0])
     counts = {} if wanted.domains else row.counts
     if isinstance(finder, PairedFiles):
-        return Listing(row.title, tuple(_files(tree, finder, wanted)), counts)
+        files = tuple(_files(tree, finder, wanted))
+        if not files:
+            raise ConfigError(f"{path} holds nothing of the layout {name}, which is {row.naming}; choose another layout")
+        return Listing(row.title, files, counts)
     splits, findings = _opened(path, name, wanted)
     return Listing(row.title, splits, counts, findings)
 
@@ -109,20 +115,37 @@ def _files(tree: Tree, finder: PairedFiles, wanted: Wanted) -> Iterable[Split]:
         if rule is not None:
             kinds = _kinds(tree, rule, wanted)
             columns = {kind: _column(tree, rule[kind]) for kind in kinds}
-            yield Split(name, columns, finder.many, tuple(_strays(tree, rule, kinds)))
+            folders = sorted({at for kind in kinds for at, _ in places(tree, rule[kind])})
+            strays = _strays(tree, rule, folders)
+            yield Split(name, columns, finder.many, tuple(str(tree.root / at) for at in folders), *strays)
 
 
 def _rule(tree: Tree, rules: Sequence[Rule]) -> Rule | None:
-    """The first of the rules that a clean or degraded picture follows."""
-    pairs = ((rule, kind) for rule in rules for kind in ("clean", "degraded"))
-    return next((rule for rule, kind in pairs if any(True for _ in found(tree, rule[kind]))), None)
+    """The rule that the catalogue follows: a whole one before one that lacks a kind, and that before mere folders."""
+    steps: tuple[tuple[Callable[[Tree, str], bool], Callable[[Iterable[bool]], bool]], ...]
+    steps = ((_has_file, all), (_has_file, any), (_has_folder, any))
+    for there, enough in steps:
+        for rule in rules:
+            if enough(there(tree, rule[kind]) for kind in ("clean", "degraded")):
+                return rule
+    return None
+
+
+def _has_folder(tree: Tree, pattern: str) -> bool:
+    return any(True for _ in places(tree, pattern))
+
+
+def _has_file(tree: Tree, pattern: str) -> bool:
+    """Whether a file fits the pattern, whatever its suffix."""
+    last = [expression(pattern.split("/")[-1])]
+    return any(_fits(name, last) for at, _ in places(tree, pattern) for name in tree.files(at))
 
 
 def _kinds(tree: Tree, rule: Rule, wanted: Wanted) -> list[str]:
     """The kinds to look at: those there are, and those needed even if their folders are not there."""
     if wanted.masks and "mask" not in rule:
         raise ConfigError(f"{tree.root}: this layout has no masks, which are wanted; choose another, or no masks")
-    there = [kind for kind in rule if any(True for _ in places(tree, rule[kind]))]
+    there = [kind for kind in rule if _has_folder(tree, rule[kind])]
     masks = "mask" in there if wanted.masks is None else wanted.masks
     # Pairs may be made of clean pictures and masks
     degraded = "degraded" in there or not masks
@@ -134,13 +157,16 @@ def _column(tree: Tree, pattern: str) -> tuple[Sequence[str], Sequence[Part]]:
     return ["/".join(each.key) for each in files], Files(tree.root, [each.path for each in files])
 
 
-def _strays(tree: Tree, rule: Rule, kinds: Iterable[str]) -> list[str]:
-    """Files that lie among the pictures of a set and are none, or have none of its names."""
-    last = [expression(pattern.split("/")[-1]) for pattern in rule.values()]
-    folders = {at for kind in kinds for at, _ in places(tree, rule[kind])}
-    names = [(at, name) for at in sorted(folders) for name in tree.files(at)]
-    stray = [(at, name) for at, name in names if not is_picture(name) or not _fits(name, last)]
-    return [str(tree.root / joined(at, name)) for at, name in stray]
+def _strays(tree: Tree, rule: Rule, folders: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Files in the folders of a set that are no pictures, and pictures that have none of the names of their folder."""
+    patterns: dict[str, list[re.Pattern[str]]] = {}
+    for pattern in rule.values():
+        for at, _ in places(tree, pattern):
+            patterns.setdefault(at, []).append(expression(pattern.split("/")[-1]))
+    names = [(at, name) for at in folders for name in tree.files(at)]
+    strays = [joined(at, name) for at, name in names if not is_picture(name)]
+    misnamed = [joined(at, name) for at, name in names if is_picture(name) and not _fits(name, patterns[at])]
+    return tuple(str(tree.root / one) for one in strays), tuple(str(tree.root / one) for one in misnamed)
 
 
 def _fits(name: str, patterns: Iterable[re.Pattern[str]]) -> bool:
@@ -150,18 +176,27 @@ def _fits(name: str, patterns: Iterable[re.Pattern[str]]) -> bool:
 
 def _opened(path: Path, layout: str, wanted: Wanted) -> tuple[tuple[Split, ...], tuple[Finding, ...]]:
     """The splits of a set that is not in files of one name, as the catalogue opens them."""
-    splits, refused = [], []
+    splits: list[Split] = []
+    refused: dict[str, ConfigError] = {}
     for split in SPLIT_FOLDERS:
         try:
             pictures = open_set(path, layout, split, pairing=wanted.pairing, domains=wanted.domains)
         except ConfigError as error:
-            refused.append(error)
+            refused[split] = error
             continue
         kinds = [kind for kind in pictures.columns if kind != "mask" or wanted.masks is not False]
         splits.append(Split(split, {kind: _numbered(pictures.columns[kind]) for kind in kinds}))
     if not splits:
-        raise refused[0]
-    return tuple(splits), tuple(finding(Fault.NOT_OPENED, (str(path),), str(error)) for error in refused)
+        raise refused["train"]
+    return tuple(splits), tuple(_not_opened(path, split, error) for split, error in refused.items())
+
+
+def _not_opened(path: Path, split: str, error: ConfigError) -> Finding:
+    """A split that is not there, or not as it should be; without that to train on, no training begins."""
+    if split == "train":
+        mend = "mend it; without it there is nothing to train on"
+        return finding(Fault.NOT_OPENED, (str(path),), str(error), mend=mend, severity=Severity.ERROR)
+    return finding(Fault.NOT_OPENED, (str(path),), str(error))
 
 
 def _numbered(parts: Sequence[Part]) -> tuple[Sequence[str], Sequence[Part]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from residiff.data.check.findings import Fault, Finding, finding
@@ -37,9 +38,41 @@ def _entries(split: Split, key: str, parts: Mapping[str, list[Part]]) -> list[En
 
 def check_names(split: Split, *, paired: bool) -> list[Finding]:
     """The faults of a split's names; partners are missed where the kinds are `paired` by name."""
-    strays = [finding(Fault.STRAY, (name,), "it is not named as a picture of this set") for name in split.strays]
+    strays = [finding(Fault.STRAY, (name,), "it is not named as a picture") for name in split.strays]
+    text = "it has none of the names that pictures have in this folder"
+    strays += [finding(Fault.MISNAMED, (name,), text) for name in split.misnamed]
     found = [one for kind in split.kinds for one in _clashes(split, kind)]
-    return found + (_unpaired(split) if paired else []) + strays
+    return _too_few(split) + found + (_unpaired(split) if paired else []) + strays
+
+
+def check_paths(splits: Sequence[Split]) -> list[Finding]:
+    """Files that are in several splits, as tables of paths can have it; degraded ones where the clean ones are not."""
+    for kind in ("clean", "degraded"):
+        shared = [(name, names) for name, names in _by_path(splits, kind).items() if len(names) > 1]
+        if shared:
+            return [finding(Fault.LEAK, (name,), f"the same file is in {' and '.join(names)}") for name, names in shared]
+    return []
+
+
+def _by_path(splits: Sequence[Split], kind: str) -> dict[str, list[str]]:
+    """The splits that each file of a kind is in."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for split in splits if len(splits) > 1 else ():
+        for name in {os.path.normpath(part.name) for part in split.kinds.get(kind, ((), ()))[1]}:
+            found[name].append(split.name)
+    return dict(sorted(found.items()))
+
+
+def _too_few(split: Split) -> list[Finding]:
+    """A split of nothing, and one to train on that nothing can be held out of."""
+    most = max(len(keys) for keys, _ in split.kinds.values())
+    if most == 0:
+        text = f"there are no pictures of the {split.name} split, which would be here"
+        return [finding(Fault.NOTHING, split.folders or (split.name,), text)]
+    if split.name == "train" and min(len(keys) for keys, _ in split.kinds.values()) == 1:
+        names = tuple(part.name for _, parts in split.kinds.values() for part in parts[:1])
+        return [finding(Fault.SINGLE, names, "training holds one out, which leaves none")]
+    return []
 
 
 def _clashes(split: Split, kind: str) -> list[Finding]:

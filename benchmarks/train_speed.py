@@ -3,7 +3,7 @@
 The engine reads a set of PNG pairs, validates nothing, follows its running average, writes its log and TensorBoard's
 events; the bare loop is forward, backward and AdamW, in float32. Both train the papers' U-Net in turns of some updates
 each, and the ratio is that of the medians, for other programs slow both. The engine also runs channels-last and
-compiled, on a GPU in bfloat16. The data path is timed alone.
+compiled, on a GPU in bfloat16. Saving, which comes once in so many seconds, and the data path are timed alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from residiff.restore import pick_device
 from residiff.train.trackers import TensorBoardTracker
 
 SETTINGS = [
-    "data.resize=none", "training.precision=float32", "training.iterations=100000", "training.save_seconds=60",
+    "data.resize=none", "training.precision=float32", "training.iterations=100000", "training.save_seconds=1e9",
     "training.ema=0.999", "training.accumulate=1", "validation.on=none",
 ]  # fmt: skip
 LAYOUT, COMPILED = "training.channels_last=true", "training.compiled=true"
@@ -95,6 +95,15 @@ def reading_rate(chosen: Recipe, folder: Path, workers: int) -> float:
     return count / (time.perf_counter() - began)
 
 
+def saving_seconds(chosen: Recipe, folder: Path, device: torch.device) -> float:
+    """That one save takes after an update."""
+    run = train.Run(chosen, Path(tempfile.mkdtemp(dir=folder)), train.Processes(device))
+    next(run.train(train.training_data(chosen, folder / "set").training))
+    began = time.perf_counter()
+    run.save()
+    return time.perf_counter() - began
+
+
 def compared(loops: dict[str, Callable[[], Iterator[None]]], rounds: int, count: int) -> dict[str, list[float]]:
     """Seconds of an update of each loop, once a round, the first being left out."""
     running = {name: start() for name, start in loops.items()}
@@ -136,6 +145,7 @@ def main() -> None:
             loops[f"engine, {name}"] = partial(engine, changed, folder, device, given.workers)
         found = compared(loops, given.rounds, given.updates)
         reading = reading_rate(chosen, folder, given.workers)
+        saving = saving_seconds(chosen, folder, device)
     machine = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {device}"
     print(f"{given.recipe}, batch {given.batch}, crop {given.crop}, {machine}, {datetime.now(UTC):%Y-%m-%d}")
     base = median(found["bare"])
@@ -144,8 +154,16 @@ def main() -> None:
         print(f"| {loop} | {median(taken):.3f} | {given.batch / median(taken):.2f} | {base / median(taken):.3f} |")
     needed = given.batch / base
     print(f"data path alone: {reading:.1f} pairs/s, {reading / needed:.1f} times what the bare loop takes")
+    every = recipe.read(given.recipe).training.save_seconds
+    print(f"a save takes {saving:.1f} s, once in {every:g} s: {saving / (every + saving):.1%} of the time")
     if given.json:
-        facts = {"machine": machine, "seconds": found, "pairs_per_second_read": reading, "settings": settings}
+        facts = {
+            "saving_seconds": saving,
+            "machine": machine,
+            "seconds": found,
+            "pairs_per_second_read": reading,
+            "settings": settings,
+        }
         write_bytes(given.json, (json.dumps(facts, indent=2) + "\n").encode())
 
 

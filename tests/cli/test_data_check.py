@@ -48,6 +48,36 @@ def test_errors_end_with_3_and_are_told_on_stdout_and_in_a_file(cli, pairs, tmp_
     assert rows[0]["files"] == str(pairs / "clean" / "3.png")
 
 
+def test_paths_can_be_copied_however_narrow_the_terminal_is(cli, tmp_path, picture_file, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    name = "a long name with spaces [red] and more of it that does not fit " + "x" * 90
+    for number in range(2):
+        picture_file(f"set/clean/{name}{number}.png", (24, 24, 3), seed=number)
+    done = cli("data", "check", tmp_path / "set", "--quick")
+    lines = done.out.decode().splitlines()
+    assert done.code == 3 and all(f"  {tmp_path}/set/clean/{name}{number}.png" in lines for number in range(2))
+
+
+def test_one_of_several_kinds_of_pictures_is_chosen_by_name(cli, tmp_path, picture_file):
+    for place, name in enumerate(("day", "night")):
+        for number in range(2):
+            picture_file(f"set/train/{name}/{place}{number}.png", (24, 24, 3), seed=2 * place + number)
+    done = cli("data", "check", tmp_path / "set")
+    assert done.code == 2 and "holds day and night; choose one with --domains" in done.err
+    for chosen in ("night", "day,night", "day, night"):
+        done = cli("data", "check", tmp_path / "set", "--domains", chosen, "--json")
+        assert done.code == 0 and json.loads(done.out)["sheet"]["pairs"] == {"train": 2}
+    done = cli("data", "check", tmp_path / "set", "--domains", "nigth")
+    assert done.code == 2 and "did you mean 'night'" in done.err
+
+
+def test_empty_folders_end_with_3(cli, tmp_path):
+    for kind in ("clean", "degraded"):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+    done = cli("data", "check", tmp_path / "set")
+    assert done.code == 3 and "1 errors, 0 warnings" in done.err and b"no pictures" in done.out
+
+
 def test_json_is_for_programs(cli, pairs):
     (pairs / "clean" / "4.png").unlink()
     done = cli("data", "check", pairs, "--json", "-q")
@@ -91,6 +121,9 @@ def test_many_findings_of_a_kind_are_cut_short_and_counted(cli, pairs, picture_f
     [
         (["nowhere"], "nowhere is not a folder"),
         (["."], "no set of a known layout"),
+        (["set/clean", "--layout", "manifest"], "has no train.csv"),
+        (["set", "--layout", "istd"], "no set of the layout istd"),
+        (["set", "--domains", "dog"], "leave out --domains"),
         ([".", "--layout", "isdt"], "no layout 'isdt'"),
         ([".", "--recipe", "rian"], "rian"),
         (["set", "--workers", "-1"], "workers is -1"),

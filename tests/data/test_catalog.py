@@ -214,7 +214,7 @@ def test_test_comes_before_val(tmp_path):
 def test_a_paired_folder_has_its_kinds_in_it(tmp_path):
     for kind in ("clean", "degraded"):
         save(tmp_path / kind / "a.PNG", 3, kind)
-    assert open_set(tmp_path).source == f"folder {tmp_path.name}, 1 pairs"
+    assert open_set(tmp_path).source == f"folder {tmp_path.name}, 1 pair"
     with pytest.raises(
         ConfigError, match="no folder 'test/clean'; a paired folder holds test/clean/ and test/degraded/"
     ):

@@ -168,10 +168,10 @@ def test_an_unpaired_list_may_not_be_empty(tmp_path):
     for kind in ("clean", "degraded"):
         (tmp_path / kind).mkdir()
     save(tmp_path / "clean/a.png", 1, "clean")
-    with pytest.raises(ConfigError, match="degraded holds no images$"):
+    with pytest.raises(ConfigError, match="degraded holds no images; copy them there, or give the folder"):
         open_set(tmp_path, pairing=Pairing.ORDER)
     (tmp_path / "clean/a.png").unlink()
-    with pytest.raises(ConfigError, match="holds no images$"):
+    with pytest.raises(ConfigError, match="holds no images; copy them there"):
         open_set(tmp_path)
 
 
@@ -207,22 +207,28 @@ def test_a_set_of_one_kind_has_no_domains(tmp_path, layout):
 
 
 def test_an_unknown_layout_is_refused_with_those_there_are(tmp_path):
-    with pytest.raises(ConfigError, match="no layout 'lol'; there are auto, paired, .*lol-v1"):
-        open_set(tmp_path, "lol")
+    with pytest.raises(ConfigError, match="no layout 'xyz'; there are auto, paired, .*lol-v1"):
+        open_set(tmp_path, "xyz")
+    with pytest.raises(ConfigError, match="no layout 'istdd'; did you mean 'istd'.$"):
+        open_set(tmp_path, "istdd")
 
 
 # What a folder is
 
 
 def test_what_is_no_set_is_told_with_what_it_holds(tmp_path):
-    with pytest.raises(
-        ConfigError, match=r"it holds nothing. Choose one with data.layout: paired, manifest, .*pictures$"
-    ):
+    with pytest.raises(ConfigError, match=r"is empty; give the folder that the set is in, or copy the set here$"):
         detect(tmp_path)
     (tmp_path / "sub").mkdir()
     (tmp_path / "readme.txt").write_text("no picture")
-    with pytest.raises(ConfigError, match=r"it holds sub/, readme.txt\. "):
+    with pytest.raises(
+        ConfigError, match=r"holds sub/, readme.txt\. Choose one with data.layout: paired, manifest, .*pictures$"
+    ):
         detect(tmp_path)
+    save(tmp_path / "sub/deeper/a.png", 1, "clean")
+    with pytest.raises(ConfigError, match=r"holds sub/, readme.txt\. Pictures lie in .* choose data.layout=pictures;"):
+        detect(tmp_path)
+    assert len(open_set(tmp_path, "pictures")) == 1
     with pytest.raises(ConfigError, match="is not a folder"):
         detect(tmp_path / "readme.txt")
     with pytest.raises(ConfigError, match="is not a folder"):

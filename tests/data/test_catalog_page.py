@@ -98,6 +98,14 @@ layout `domains`. GoPro's domain `blur_gamma` chooses the frames that were blurr
       clean,degraded,mask
       sharp/0001.png,/data/blurred/a.png,masks/7.png
 
+## What a check finds
+
+`residiff data check pairs/` names what is wrong with a set, `--layout` and `--domains dog,cat` saying how it lies and
+what of it is meant. Single pairs whose partners were swapped, shifted, turned or mirrored are found by what they show.
+Clean and degraded pictures that were swapped as a whole are not: nothing in the files says which side is meant. Look at
+the mean of the residual, degraded minus clean, which is below zero where degrading darkens, and above where it adds
+rain or haze. Files that are in the training and the test part are found whether their names or their pixels agree.
+
 ## Lists of paths (`.flist`)
 
 RDDM trains on lists, a path a line, one for clean pictures ("gt"), one for degraded ones ("input"), and maybe one for

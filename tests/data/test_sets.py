@@ -1,5 +1,7 @@
 """Paired sets as folders: what is written is what the degradation gives, and training can read it."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -135,7 +137,8 @@ def photos(tmp_path, draw):
 
 def test_a_folder_is_degraded_in_the_order_of_its_names(photos, tmp_path):
     before = bytes_of(photos)
-    assert list(degrade_folder(photos, tmp_path / "set", "shadow", {}, 7)) == ["a", "b", "c", "d"]
+    done = list(degrade_folder(photos, tmp_path / "set", "shadow", {}, 7))
+    assert [(each.source.stem, each.error) for each in done] == [(name, None) for name in "abcd"]
     entries = entries_of(tmp_path / "set")
     assert [entry["mask"].name for entry in entries] == ["a.png", "b.png", "c.png", "d.png"]
     for index, (source, entry) in enumerate(zip(images.list_images(photos), entries, strict=True)):
@@ -174,8 +177,23 @@ def test_an_empty_folder_is_named(tmp_path):
         list(degrade_folder(tmp_path, tmp_path / "set", "noise", {}, 0))
 
 
-def test_a_bad_picture_is_named(photos, tmp_path):
+def test_a_bad_picture_is_left_out_and_the_others_are_what_they_would_be(photos, tmp_path):
+    list(degrade_folder(photos, tmp_path / "whole", "noise", {}, 0))
     (photos / "b.jpg").write_text("no picture")
-    with pytest.raises(ImageError, match="b.jpg"):
-        list(degrade_folder(photos, tmp_path / "set", "noise", {}, 0))
-    assert len(entries_of(tmp_path / "set")) == 1  # each pair is whole
+    done = list(degrade_folder(photos, tmp_path / "set", "noise", {}, 0))
+    assert [each.source.name for each in done if each.error is not None] == ["b.jpg"]
+    assert isinstance(done[1].error, ImageError) and "b.jpg" in str(done[1].error)
+    whole, rest = (bytes_of(tmp_path / name) for name in ("whole", "set"))
+    assert rest == {name: data for name, data in whole.items() if not name.endswith("b.png")} and len(rest) == 6
+
+
+def test_the_command_lists_what_it_left_out(cli, photos, tmp_path):
+    (photos / "b.jpg").write_text("no picture")
+    done = cli("data", "degrade", photos, "-o", tmp_path / "set", "-k", "noise")
+    assert done.code == 3 and "3 pairs in" in done.err and ", 1 failed" in done.err
+    assert done.err.index(f"failed: {photos / 'b.jpg'}") < done.err.index("left out: ")
+    row = json.loads((tmp_path / "set/failures.jsonl").read_text())
+    assert row["source"] == str(photos / "b.jpg") and "b.jpg" in row["message"]
+    assert len(entries_of(tmp_path / "set")) == 3
+    assert cli("data", "degrade", photos, "-o", tmp_path / "set", "-k", "noise").code == 2
+    assert (tmp_path / "set/failures.jsonl").exists()

@@ -50,6 +50,7 @@ def long_names(count):
 
 
 EVIL = raw("evil.png")
+PICTURE = raw("evil.png", data=b"x" * 9651)
 SPARSE = {"GNU.sparse.map": "0,1", "GNU.sparse.size": "1000000000000"}
 HOSTILE = {
     "absolute": (raw("/tmp/residiff-evil.png"), "evil.png' has an absolute name"),
@@ -79,6 +80,10 @@ HOSTILE = {
     "nested-headers": (long_names(5000), "no plain tar archive, damaged or cut short"),
     "damaged-header": (EVIL[:1100] + b"\xff" + EVIL[1101:], "damaged or cut short (bad checksum)"),
     "cut-short": (EVIL[:1200], "damaged or cut short (truncated header)"),
+    "cut-short-in-a-picture": (
+        PICTURE[:2000],
+        "cut short at byte 2000, within the member 'evil.png'; copy or download",
+    ),
     "no-end": (EVIL[:2048], "damaged or cut short (empty header)"),
     "gzip": (gzip.compress(EVIL), "no plain tar archive"),
     "no-archive": (b"\x89PNG" * 1000, "no plain tar archive"),

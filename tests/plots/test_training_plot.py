@@ -69,7 +69,7 @@ def test_every_quantity_has_its_panel(tmp_path):
     labels = ["loss", "learning rate", "gradient norm", "PSNR in dB", "SSIM"]
     assert [axis.get_ylabel() for axis in axes] == labels
     assert [axis.get_yscale() for axis in axes] == ["log", "linear", "log", "linear", "linear"]
-    assert list(lines(axes[0])["held-out pairs"].get_xdata()) == [4, 8, 10]
+    assert list(lines(axes[0])["validation"].get_xdata()) == [4, 8, 10]
     assert list(lines(axes[3])["restored"].get_ydata()) == [24.5, 26.0, 25.0]
     assert words(axes[3]) == ["restored", "input 20", "best 26 at 8"]
     assert words(axes[4]) == ["restored", "input 0.5", "best 0.9 at 8"]
@@ -169,6 +169,16 @@ def test_several_runs_differ_in_colour_and_then_in_dashes(tmp_path):
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == [f"run-{k}" for k in range(8)]
     assert words(drawn.axes[3]) == ["restored", "input", "best"]
     assert {line.get_color() for line in drawn.axes[3].get_legend().get_lines()} == {plots.LIGHT.ink}
+
+
+@pytest.mark.parametrize(("length", "columns"), [(1, 5), (8, 3), (20, 1), (48, 1)])
+def test_names_stand_side_by_side_where_they_fit(tmp_path, length, columns):
+    runs = [write_run(tmp_path / f"{k}{'n' * (length - 1)}", **WHOLE) for k in range(5)]
+    with matplotlib.rc_context(style.STYLE):
+        drawn = plots._figure([read_history(folder) for folder in runs])
+        drawn.draw_without_rendering()
+        box = drawn.legends[0].get_window_extent()
+    assert drawn.legends[0]._ncols == columns and box.x1 <= 3.5 * drawn.dpi and box.x0 >= 0
 
 
 @pytest.mark.parametrize("name", ["$x$", "_hidden", "a\u200bb", "\u6a21\u578b", "x" * 200])

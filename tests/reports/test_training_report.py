@@ -80,7 +80,7 @@ def test_a_whole_run(page, run_folder):
     assert "+4.50 dB" in text and "in 2 parts" in text and "of 5 validations" in text
     assert "times resumed: 1; updates skipped, their loss or gradient not being finite: 1." in text
     assert "loss nan at step 21" in text and "2027-01-15 08:00:00 UTC" in text
-    assert "procedural, noise" in text and "Chosen on a test split" not in text
+    assert "trained on procedural pictures (noise)" in text and "Chosen on a test split" not in text
     assert "pictures per second 80" in text and "1 GiB" in text and "torch" in text
 
 
@@ -110,7 +110,7 @@ def test_curves_are_drawn_for_light_and_dark(page, run_folder, drawn):
 
 
 def test_strips_are_the_files_with_their_columns(page, run_folder):
-    folder = run_folder(every=2)
+    folder = run_folder(every=2, settings=["sampling.steps=4"])
     shown = page(folder)
     found = [one for one in shown.all("img") if one["src"].startswith("data:image/png")]
     steps = [int(re.search(r"step (\d+)", one["alt"])[1]) for one in found]
@@ -118,7 +118,7 @@ def test_strips_are_the_files_with_their_columns(page, run_folder):
     for step, one in zip(steps, found, strict=True):
         data = (folder / "validation" / f"step-{step:08d}.png").read_bytes()
         assert base64.b64decode(one["src"].partition(",")[2]) == data
-        assert one["alt"].endswith("columns: input, start, on the way, on the way, on the way, result, truth.")
+        assert one["alt"].endswith("columns: input, start, 1 of 4, 2 of 4, 3 of 4, result, truth.")
         assert (int(one["height"]), int(one["width"])) == images.read(data).pixels.shape[1:]
 
 
@@ -131,7 +131,8 @@ def test_large_strips_are_made_smaller(page, run_folder, monkeypatch):
 def test_the_commands_and_the_hashes_are_right(page, run_folder, tmp_path):
     folder = run_folder("with a space")
     text = page(folder).text
-    train = f"residiff train '{folder}/recipe.toml' -o '{folder}' --resume"
+    train = f"residiff train '{folder}/recipe.toml' -o '{folder}' --resume --override --set training.iterations=80"
+    assert "Continue the run after" not in text and "makes it 80 steps" in text
     assert train in text and shlex.split(train)[2] == f"{folder}/recipe.toml"
     assert f"residiff restore IN -o OUT -m '{folder}/model.safetensors'" in text
     assert hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() in text
@@ -164,6 +165,50 @@ def test_a_choice_on_the_test_split_is_no_secret(page, run_folder, told):
 def test_what_was_held_out(page, run_folder):
     card = {"validation": {"on": "carved", "of": "folder pairs, 16 of 400", "pairs": 16, "psnr": 25.0}}
     assert "16 pairs of folder pairs, 16 of 400; none was trained on" in page(run_folder(card=card)).text
+
+
+def test_figures_of_the_test_split_are_not_called_held_out(page, run_folder):
+    card = {"validation": {"on": "test", "of": "LOL v1, test, 1 pairs", "pairs": 1}}
+    shown = page(run_folder(card=card, settings=["validation.on=test"]))
+    assert "Test pairs are restored best" in shown.text and "Test pictures on their way" in shown.text
+    assert "1 pair of LOL v1, test, 1 pair; none" in shown.text
+    assert "eld-out" not in shown.text.partition("Recipe")[0]
+    assert not any("eld-out" in found["alt"] for found in shown.all("img"))
+
+
+def test_equal_files_are_said_to_be_so(page, run_folder):
+    folder = run_folder()
+    (folder / "best.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    text = page(folder).text
+    assert "best.safetensors content the same file as model.safetensors" in text
+    assert text.count(load_model(folder).sha256) == 1 and "Use best.safetensors" not in text
+
+
+def test_a_result_below_the_input_is_said_so(page, run_folder):
+    folder = run_folder()
+    rows = "".join(f"{k},0.3,{16 + k / 1000},0.4,20.5,0.5\n" for k in (8, 40))
+    (folder / "validation.csv").write_text("step,loss,psnr,ssim,input_psnr,input_ssim\n" + rows)
+    text = page(folder).text
+    assert "4.46 dB below the degraded pictures themselves" in text and "below the input 4.46 dB" in text
+    assert "gain over the input" not in text
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("procedural, noise", "procedural pictures (noise)"),
+        ("procedural, noise, other pictures", "other procedural pictures (noise)"),
+        ("folder set, 1 pairs", "folder set, 1 pair"),
+        ("folder set, 21 pairs, 1 held out", "folder set, 21 pairs"),
+        (
+            "folder set, 485 pairs (ab12), without 16 held out",
+            "folder set, 485 pairs (ab12), of which 16 were held out",
+        ),
+        ("LOL v1; procedural, rain", "LOL v1; procedural pictures (rain)"),
+    ],
+)
+def test_sources_in_words(told, said):
+    assert words.source(told) == said
 
 
 def test_results_without_truth(page, run_folder):

@@ -7,9 +7,9 @@ import torch
 from runs import TINY, One, equal, finished, pairs, resumed, stopped, table, weights_of
 
 from residiff.checkpoint import load_model
-from residiff.errors import CheckpointError, ConfigError
+from residiff.errors import CheckpointError, ConfigError, ModelFileError
 from residiff.recipe import override
-from residiff.train import METRICS, Run, learning_rate
+from residiff.train import METRICS, Run, learning_rate, open_run
 
 # It learns
 
@@ -95,3 +95,30 @@ def test_the_average_is_its_closed_form(tmp_path):
         for key, value in weights_of(run).items():
             expected[key] = decay * expected[key] + (1 - decay) * value.double()
     assert all(torch.allclose(run.average[key].double(), value, atol=1e-6) for key, value in expected.items())
+
+
+# Fine-tuning
+
+
+def test_a_run_may_begin_with_the_weights_of_a_model(tmp_path, whole):
+    model = load_model(whole)
+    recipe = override(TINY, ["training.seed=5", "data.degrade.parameters.sigma=10"])
+    with open_run(recipe, tmp_path, init=model) as run:
+        assert equal(weights_of(run), dict(model.weights))
+        assert equal(run.average, dict(model.weights))
+        list(run.train(pairs(recipe)))
+    assert not equal(dict(load_model(tmp_path).weights), dict(model.weights))
+    fresh, _ = finished(tmp_path / "fresh", recipe)
+    assert not equal(weights_of(fresh), weights_of(run))
+
+
+def test_weights_that_do_not_fit_are_refused_with_what_differs(tmp_path, whole):
+    recipe = override(TINY, ["network.backbone.width=12"])
+    with (
+        pytest.raises(
+            ModelFileError, match=r"(?s)do not fit.*own recipe:\n  network.backbone.width: 8 -> 12"
+        ) as caught,
+        open_run(recipe, tmp_path, init=load_model(whole)),
+    ):
+        pass
+    assert "decoder.0.0.attention.bias is (8,)" in str(caught.value)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from residiff.cli.console import interruptible, note, progress, show_json, show_table
+from residiff.cli.console import interruptible, note, out, progress, show_json, show_table
 
 if TYPE_CHECKING:
     from residiff.data.check import Examined, Finding, Listing, Report, Wanted
@@ -23,6 +23,7 @@ SHOWN = 10
 def check(
     path: Annotated[Path, typer.Argument(metavar="SET", help="The folder of a set, as `residiff train --data` takes.")],
     layout: Annotated[str, typer.Option(help="How the set lies on the disk; see `residiff data layouts`.")] = "auto",
+    domains: Annotated[str, typer.Option(help="Which of its kinds of pictures: dog, or dog,cat.")] = "",
     mask: Annotated[bool | None, typer.Option(help="Masks are needed, or not looked at; the default: if any.")] = None,
     recipe: Annotated[str, typer.Option("--recipe", "-r", help="Check against its crop, masks and memory too.")] = "",
     quick: Annotated[bool, typer.Option("--quick/--pixels", help="Names and first bytes alone.")] = False,
@@ -32,13 +33,13 @@ def check(
 ) -> None:
     """Say what is wrong with a set before training: partners, sizes, files, copies, leaks, alignment, masks.
 
-    Ends with 3 if there are errors. Warnings may be meant to be so.
+    Ends with 3 if there are errors, with 2 if there is no such set. Warnings may be meant to be so.
     """
-    from residiff.data.check import judge, list_set
+    from residiff.data.check import judge
 
     chosen = _recipe(recipe)
-    wanted = _wanted(chosen, mask)
-    listing = list_set(path, chosen.data.layout if chosen and layout == "auto" else layout, wanted)
+    wanted = _wanted(chosen, mask, tuple(name.strip() for name in domains.split(",") if name.strip()))
+    listing = _listed(path, chosen.data.layout if chosen and layout == "auto" else layout, wanted)
     report = judge(listing, _examined(listing, wanted, quick, workers), wanted, crop=_crop(chosen))
     if output is not None:
         report.write(output)
@@ -51,15 +52,28 @@ def _recipe(name: str) -> Recipe | None:
     return recipe.read(name) if name else None
 
 
-def _wanted(recipe: Recipe | None, mask: bool | None) -> Wanted:
-    """What the recipe needs of the set, masks as the user says."""
+def _wanted(recipe: Recipe | None, mask: bool | None, domains: tuple[str, ...]) -> Wanted:
+    """What the recipe needs of the set, masks and domains as the user says. Pictures of two domains are no pairs."""
     from residiff.data.check import Wanted
+    from residiff.data.settings import Pairing
 
     if recipe is None:
-        return Wanted(masks=mask)
+        return Wanted(Pairing.UNPAIRED if len(domains) == 2 else Pairing.NAME, domains, mask)
     data = recipe.data
     needs_mask = True if recipe.network.mask or data.from_masks else None
-    return Wanted(data.pairing, data.domains, needs_mask if mask is None else mask)
+    return Wanted(data.pairing, domains or data.domains, needs_mask if mask is None else mask)
+
+
+def _listed(path: Path, layout: str, wanted: Wanted) -> Listing:
+    """What `list_set` gives; its errors name the options here, not a recipe's settings."""
+    from residiff.data.check import list_set
+    from residiff.errors import ConfigError
+
+    try:
+        return list_set(path, layout, wanted)
+    except ConfigError as error:
+        text = str(error).replace("data.domains", "--domains").replace("data.layout", "--layout")
+        raise ConfigError(text) from error
 
 
 def _crop(recipe: Recipe | None) -> tuple[int, int] | None:
@@ -103,8 +117,8 @@ def _show(report: Report, memory: dict[str, int], json: bool) -> None:
     else:
         words: list[dict[str, object]] = [{"figure": key, "value": in_words(size)} for key, size in memory.items()]
         show_table(report.sheet.rows() + words, report.title)
-        if report.findings:
-            show_table([one.shown() for one in _first(report.findings)])
+        for one in _first(report.findings):
+            out.out("\n".join(one.shown()))  # never wrapped, so that paths can be copied
     counts = [f"{report.count(severity)} {severity.value}s" for severity in Severity]
     note(", ".join(counts))
     if report.count(Severity.ERROR):

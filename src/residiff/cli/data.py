@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from residiff.cli import check
 from residiff.cli.console import interruptible, note, progress, show_json, show_table
+
+if TYPE_CHECKING:
+    from residiff.data.sets import Done
+    from residiff.restore import Outcome
 
 app = typer.Typer(
     no_args_is_help=True, help="Training data that need no download.", epilog="Example: residiff data list"
@@ -42,10 +46,13 @@ def degrade(
     settings: Settings = None,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
 ) -> None:
-    """Degrade a folder of pictures: degraded/ (and mask/) beside copies in clean/, a set to train on."""
+    """Degrade a folder of pictures: degraded/ (and mask/) beside copies in clean/, a set to train on.
+
+    A picture that cannot be read is left out and listed in failures.jsonl, and the command then ends with 3.
+    """
     from residiff.data.sets import degrade_folder, parse_ranges
 
-    _write(degrade_folder(source, output, kind, parse_ranges(settings or []), seed), output)
+    _write_most(degrade_folder(source, output, kind, parse_ranges(settings or []), seed), output)
 
 
 @app.command("make", epilog="Example: residiff data make -o set/ -k rain -n 485 --size 256")
@@ -115,3 +122,34 @@ def _write(names: Iterator[str], output: Path, what: str = "pairs") -> None:
         for count, _ in enumerate(interruptible(names), 1):  # noqa: B007
             bar.advance(task)
     note(f"{count} {what} in {output}")
+
+
+def _write_most(pictures: Iterator[Done], output: Path) -> None:
+    """As `_write`, but those that failed are told and listed in `failures.jsonl`; ends with 3 if there are any."""
+    from residiff.restore import Job, Outcome, write_failures
+
+    failed: list[Outcome] = []
+    count = 0
+    try:
+        with progress() as bar:
+            task = bar.add_task("writing", total=None)
+            for done in interruptible(pictures):
+                bar.advance(task)
+                count += done.error is None
+                if done.error is not None:
+                    failed.append(Outcome(Job(done.source, output), done.error))
+                    note(f"failed: {done.error}")
+    finally:
+        # What refuses the output before the first picture leaves the list of the set there alone
+        if failed or count:
+            write_failures(output / "failures.jsonl", failed)
+    _end_with(count, failed, output)
+
+
+def _end_with(count: int, failed: list[Outcome], output: Path) -> None:
+    note(f"{count} pairs in {output}" + (f", {len(failed)} failed" if failed else ""))
+    for each in failed:
+        note(f"left out: {each.job.source}")
+    if failed:
+        note(f"why is in {output / 'failures.jsonl'}; mend them and write to another folder, or train without them")
+        raise typer.Exit(3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from residiff.data import images
 from residiff.data.degrade import DEGRADATIONS, Degraded, Range, degrade
@@ -12,8 +13,15 @@ from residiff.data.images import Picture
 from residiff.data.pairs import check_degradation
 from residiff.data.settings import Degrade
 from residiff.data.synthetic import clean_image
-from residiff.errors import ConfigError, check_range
+from residiff.errors import ConfigError, ImageError, check_range
 from residiff.seeds import generator
+
+
+class Done(NamedTuple):
+    """What became of a clean picture; `error` is None where its pair was written."""
+
+    source: Path
+    error: ImageError | None = None
 
 
 def degradations() -> list[dict[str, object]]:
@@ -68,8 +76,19 @@ def make_set(
 
 def degrade_folder(
     source: Path, output: Path, kind: str, parameters: Mapping[str, Range | float], seed: int
-) -> Iterator[str]:
-    """Degrade the pictures of a folder, in the order of their names; yields each name when it is written."""
+) -> Iterator[Done]:
+    """Degrade the pictures of a folder, in the order of their names; yields each when its pair is written.
+
+    One that cannot be read is left out, and the others become what they do with it.
+
+    Raises
+    ------
+    ConfigError
+        Before the first picture, if there is none, two have one name, or `output` holds a set or would be written over
+        the source.
+    ResourceError
+        If the disk is full or the place may not be written to.
+    """
     chosen = Degrade(kind, dict(parameters))
     check_degradation(chosen)
     paths = images.images_by_name(source).values()
@@ -79,10 +98,14 @@ def degrade_folder(
         raise ConfigError(f"{output} would be written over the clean pictures in {source}; choose another folder")
     _refuse_mixture(output)
     for index, path in enumerate(paths):
-        read = images.read(path)
+        try:
+            read = images.read(path)
+        except ImageError as error:
+            yield Done(path, error)
+            continue
         clean = replace(read, pixels=read.pixels.expand(3, -1, -1).contiguous())
         _write_pair(output, path.stem, ".png", clean, _degraded(clean, chosen, seed, index))
-        yield path.stem
+        yield Done(path)
 
 
 def _refuse_mixture(output: Path) -> None:

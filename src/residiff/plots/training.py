@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ SUFFIXES = (".png", ".svg", ".pdf", ".csv")
 HEADER = ("run", "quantity", "step", "value", "low", "high")
 
 _PANEL_HEIGHT, _NAME_HEIGHT = 1.35, 0.15  # inches
+_KEY_WIDTH, _LETTER_WIDTH = 0.45, 0.07  # inches, of a broad letter
 _SMOOTHED_OVER = 1 / 40  # of the updates
 _LONGEST_NAME = 48
 
@@ -187,8 +189,9 @@ def draw_panel(axis: Axes, panel: Panel, histories: Sequence[History], theme: Th
 
 def _figure(histories: Sequence[History]) -> Figure:
     shown = panels(histories)
-    names = _names(histories) if len(histories) > 1 else []
-    height = _PANEL_HEIGHT * max(1, len(shown)) + _NAME_HEIGHT * len(names) + 0.2
+    names = [_drawable(name) for name in _names(histories)] if len(histories) > 1 else []
+    columns = _columns(names)
+    height = _PANEL_HEIGHT * max(1, len(shown)) + _NAME_HEIGHT * math.ceil(len(names) / columns) + 0.2
     figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
     axes = figure.subplots(max(1, len(shown)), 1, sharex=True, squeeze=False)[:, 0]
     for axis, panel in zip(axes, shown, strict=False):
@@ -200,8 +203,15 @@ def _figure(histories: Sequence[History]) -> Figure:
     figure.align_ylabels(list(axes))
     if names:
         lines = [_run_key(name, look) for name, look in zip(names, _looks(LIGHT, len(names)), strict=True)]
-        figure.legend(handles=lines, loc="outside upper left", borderaxespad=0.2, labelspacing=0.25)
+        spaces = {"borderpad": 0.0, "borderaxespad": 0.2, "labelspacing": 0.25, "columnspacing": 1.0}
+        figure.legend(handles=lines, loc="outside upper left", ncols=columns, **spaces)
     return figure
+
+
+def _columns(names: Sequence[str]) -> int:
+    """How many names stand side by side."""
+    longest = max(map(len, names), default=0)
+    return max(1, min(len(names), int(COLUMN_WIDTH / (_KEY_WIDTH + _LETTER_WIDTH * longest))))
 
 
 def _draw_figures(axis: Axes, panel: Panel, history: History, look: _Look) -> list[Line2D]:
@@ -218,7 +228,7 @@ def _draw_figures(axis: Axes, panel: Panel, history: History, look: _Look) -> li
     held_out = _positive(history.scores.get("loss", _NOTHING))
     if panel.name == "loss" and len(held_out.steps):
         marks = axis.plot(*held_out, ":", marker="o", markersize=3, linewidth=0.8, color=look.second)
-        marks[0].set_label("held-out pairs")
+        marks[0].set_label("validation")
         line += marks
     return lines + line
 
@@ -267,7 +277,7 @@ def _key(line: Line2D, colour: str | None) -> Line2D:
 
 
 def _run_key(name: str, look: _Look) -> Line2D:
-    key = Line2D([], [], color=look.colour, label=_drawable(name))
+    key = Line2D([], [], color=look.colour, label=name)
     key.set_linestyle(look.line)
     return key
 

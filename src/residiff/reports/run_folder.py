@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from residiff import files
@@ -23,7 +23,10 @@ MAX_PNG_BYTES = 400_000
 
 @dataclass(frozen=True)
 class Weights:
-    """A model file of a run: `sha256` is of all its bytes, `identity` the hash in its header."""
+    """A model file of a run: `sha256` is of all its bytes, `identity` the hash in its header.
+
+    `same_as` is the name of another one that has the same bytes.
+    """
 
     name: str
     sha256: str = ""
@@ -32,6 +35,7 @@ class Weights:
     parameters: int = 0
     card: Card = field(default_factory=dict)
     problem: str = ""
+    same_as: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def read_run(folder: Path) -> RunFolder:
     """
     history = read_history(folder)
     others = sorted(path.name for path in folder.glob("model-*.safetensors"))
-    weights = tuple(_weights(folder / name) for name in (MODEL, BEST, *others) if (folder / name).is_file())
+    weights = _compared([_weights(folder / name) for name in (MODEL, BEST, *others) if (folder / name).is_file()])
     recipe, text, problem = _recipe(folder)
     strips = tuple(_strip(path, recipe, "psnr" in history.scores) for path in _chosen(folder))
     return RunFolder(folder, history, recipe, text, problem, weights, strips)
@@ -112,6 +116,19 @@ def _weights(path: Path) -> Weights:
         return Weights(path.name, problem=str(error))
     count = sum(tensor.numel() for tensor in model.weights.values())
     return Weights(path.name, files.sha256(data), model.sha256, len(data) / 1e6, count, model.card)
+
+
+def _compared(found: list[Weights]) -> tuple[Weights, ...]:
+    """The files, each that has the bytes of one before it marked so."""
+    first: dict[str, str] = {}
+    for weights in found:
+        if weights.sha256:
+            first.setdefault(weights.sha256, weights.name)
+    names = [first.get(weights.sha256, weights.name) for weights in found]
+    return tuple(
+        replace(weights, same_as="" if name == weights.name else name)
+        for weights, name in zip(found, names, strict=True)
+    )
 
 
 def _chosen(folder: Path) -> list[Path]:
@@ -147,4 +164,13 @@ def _columns(width: int, recipe: Recipe | None, truth: bool) -> tuple[str, ...]:
         return ()
     crop = recipe.validation.crop or recipe.data.crop
     count = column_count(width, crop if isinstance(crop, int) else crop[1])
-    return () if count is None or count < 2 + truth else tuple(headings(count, truth=truth))
+    if count is None or count < 2 + truth:
+        return ()
+    named, steps = headings(count, truth=truth), recipe.sampling.steps
+    # Of fewer columns than states nobody knows here which ones they are
+    if count != steps + 2 + truth:
+        return tuple(named)
+    return tuple(f"{place - 1} of {steps}" if name == _MIDDLE else name for place, name in enumerate(named))
+
+
+_MIDDLE = "on the way"

@@ -17,7 +17,7 @@ from residiff.files import write_bytes
 from residiff.plots.history import Event, History
 from residiff.plots.training import DARK, LIGHT, Panel, panel_svg, panels, plot_training, thinned
 from residiff.reports.run_folder import RunFolder, read_run
-from residiff.reports.words import duration, in_words, moment, plural, signed
+from residiff.reports.words import duration, in_words, moment, over, plural, signed, source
 from residiff.train import RECIPE
 
 TEMPLATE = "training.html"
@@ -94,6 +94,8 @@ def training_report(folder: Path, data: Path | None = None) -> bytes:
         table=_table(run),
         validations=len(_validated(run.history)),
         held_out=_held_out(run),
+        judged_by=_judged_by(run),
+        trained_on=_trained_on(run),
         events=_shown_events(run.history.events),
         happened=_happened(run.history),
         commands=list(_commands(run, data)),
@@ -145,10 +147,10 @@ def _quality(run: RunFolder) -> Iterator[str]:
         yield "Nothing tells how well it restores: no validation has been made."
         return
     if history.score("psnr", best) is None:
-        least = f"the held-out loss is least, {history.score('loss', best):.4g}, at step {best:,}"
-        yield f"Results have no true picture to be compared with; {least}."
+        least = f"loss is least, {history.score('loss', best):.4g}, at step {best:,}"
+        yield f"Results have no true picture to be compared with; the {_judged_by(run).lower()} {least}."
         return
-    yield f"Held-out pairs are restored best at step {best:,}: {_level(history, best)}."
+    yield f"{_judged_by(run)} pairs are restored best at step {best:,}: {_level(history, best)}."
     last = _validated(history)[-1]
     if last != best:
         yield f"At the last validation, step {last:,}: {_level(history, last)}."
@@ -159,7 +161,7 @@ def _level(history: History, step: int) -> str:
     level, gain = f"{history.score('psnr', step):.2f} dB", _gain(history, step)
     if gain is None:
         return level
-    return f"{level}, {abs(gain):.2f} dB {'above' if gain >= 0 else 'below'} the degraded pictures themselves"
+    return f"{level}, {over(gain, 'the degraded pictures themselves')}"
 
 
 def _gain(history: History, step: int) -> float | None:
@@ -175,7 +177,9 @@ def _tiles(run: RunFolder) -> Iterator[Tile]:
     if best is not None:
         gain, psnr, ssim = _gain(history, best), history.score("psnr", best), history.score("ssim", best)
         if gain is not None:
-            yield Tile("gain over the input", f"{signed(gain)} dB", f"at step {best:,}, on held-out pairs")
+            label = "gain over the input" if gain >= 0 else "below the input"
+            value = f"{signed(gain)} dB" if gain >= 0 else f"{-gain:.2f} dB"
+            yield Tile(label, value, f"at step {best:,}, on {_judged_by(run).lower()} pairs")
         if psnr is not None:
             yield Tile("PSNR", f"{psnr:.2f} dB", "" if ssim is None else f"SSIM {ssim:.3f}")
         yield Tile("best step", f"{best:,}", f"of {plural(len(_validated(history)), 'validation')}")
@@ -235,9 +239,19 @@ def _cells(history: History, step: int) -> tuple[str, ...]:
 def _held_out(run: RunFolder) -> str:
     """What was kept from training to judge it by."""
     told = run.card.get("validation")
-    if isinstance(told, dict) and "of" in told and "pairs" in told:
-        return f"{in_words(told['pairs'])} pairs of {in_words(told['of'])}; none was trained on"
+    if isinstance(told, dict) and isinstance(told.get("pairs"), int) and "of" in told:
+        return f"{plural(told['pairs'], 'pair')} of {source(in_words(told['of']))}; none was trained on"
     return in_words(told or ("not known" if run.recipe is None else _HELD_OUT[run.recipe.validation.on]))
+
+
+def _judged_by(run: RunFolder) -> str:
+    """What the pictures of validations are called."""
+    return "Test" if run.chosen_on_test else "Held-out"
+
+
+def _trained_on(run: RunFolder) -> str:
+    told = run.card.get("data")
+    return "not known: no model file has been written" if told is None else source(in_words(told))
 
 
 def _happened(history: History) -> list[str]:
@@ -251,19 +265,29 @@ def _shown_events(events: tuple[Event, ...]) -> tuple[Event, ...]:
 
 
 def _commands(run: RunFolder, data: Path | None) -> Iterator[Command]:
-    source = str(run.card.get("data", ""))
-    mixed = run.recipe is not None and bool(run.recipe.data.mixture)
-    own = not mixed and (source.startswith("procedural") or not source)
-    place = [] if data is None and own else ["--data", "DIR" if data is None else str(data)]
-    train = ["residiff", "train", str(run.folder / RECIPE), "-o", str(run.folder), "--resume", *place]
-    yield Command("Continue the run after an interruption", shlex.join(train))
+    yield _continuing(run, data)
     task = "" if run.recipe is None else run.recipe.task
     for weights in run.weights:
+        if weights.same_as:
+            continue
         mask = ["--mask", "MASKS"] if run.recipe is not None and run.recipe.network.mask else []
         use = [*_USES.get(task, ("restore", "IN")), *mask, "-o", "OUT", "-m", str(run.folder / weights.name)]
         yield Command(f"Use {weights.name}", shlex.join(["residiff", *use]))
     curves = ["residiff", "plot", "training", str(run.folder), "-o", "curves.pdf"]
     yield Command("Draw the curves again", shlex.join(curves))
+
+
+def _continuing(run: RunFolder, data: Path | None) -> Command:
+    """How to go on where it was stopped, or, where it is at its end, beyond that."""
+    told, planned = str(run.card.get("data", "")), _planned(run)
+    mixed = run.recipe is not None and bool(run.recipe.data.mixture)
+    own = not mixed and (told.startswith("procedural") or not told)
+    place = [] if data is None and own else ["--data", "DIR" if data is None else str(data)]
+    line = ["residiff", "train", str(run.folder / RECIPE), "-o", str(run.folder), "--resume", *place]
+    if planned is None or run.history.last < planned:
+        return Command("Continue the run after an interruption", shlex.join(line))
+    longer = [*line, "--override", "--set", f"training.iterations={2 * planned}"]
+    return Command(f"Train longer: the run is finished, and this makes it {2 * planned:,} steps", shlex.join(longer))
 
 
 def _machine(run: RunFolder) -> tuple[str, dict[str, object]]:

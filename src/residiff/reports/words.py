@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 
@@ -33,6 +34,32 @@ def plural(count: int, what: str) -> str:
 def signed(value: float, digits: int = 2) -> str:
     """Like "+5.32", with a true minus."""
     return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def over(gain: float, what: str) -> str:
+    """Like "5.32 dB above the input" or "4.49 dB below the input"."""
+    return f"{abs(gain):.2f} dB {'above' if gain >= 0 else 'below'} {what}"
+
+
+def source(text: str) -> str:
+    """Where pictures come from, as a model file has it: "procedural, noise" or "folder set, 24 pairs, 1 held out"."""
+    parts = [_part(part) for part in text.split("; ")]
+    return "; ".join(parts)
+
+
+def _part(text: str) -> str:
+    plain = re.sub(r", \d+ held out\b", "", text)
+    plain = re.sub(r", without (\d+) held out\b", _without, plain)
+    plain = re.sub(r"\b1 (pair|picture)s\b", r"1 \1", plain)
+    other = plain.endswith(", other pictures")
+    begin, _, kinds = plain.removesuffix(", other pictures").partition(", ")
+    if begin != "procedural" or not kinds:
+        return plain
+    return f"{'other ' if other else ''}procedural pictures ({kinds})"
+
+
+def _without(match: re.Match[str]) -> str:
+    return f", of which {match[1]} {'was' if match[1] == '1' else 'were'} held out"
 
 
 def in_words(value: object) -> str:

@@ -228,9 +228,17 @@ class Run:
         Raises
         ------
         ModelFileError
-            Naming the weights that do not fit the recipe's network.
+            If they do not fit the recipe's network, naming the settings in which it differs from the model's.
         """
-        self.learner.begin_from(model.denoiser().backbone.state_dict())
+        try:
+            self.learner.begin_from(model.denoiser().backbone.state_dict())
+        except ModelFileError as error:
+            changes = difference(model.recipe, self.recipe)
+            networks = [change for change in changes if change.startswith(("network.", "prediction."))]
+            listed = "".join(f"\n  {change}" for change in networks)
+            raise ModelFileError(
+                f"{error}\nset these as the model has them, or train its own recipe:{listed}"
+            ) from error
 
     def resume(self, state: TrainingState, *, override: bool = False) -> None:
         """Continue from `state`, with this run's recipe.

@@ -37,6 +37,7 @@ Rule = Mapping[str, str]
 
 # A folder that has no test/ calls val/ or valid/ what is not trained on
 SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("test", "val", "valid")}
+_MEND = "copy them there, or give the folder that they are in"
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def _no_images(request: Request, patterns: Sequence[str]) -> ConfigError:
     if any(is_picture(name) for name in names):
         return ConfigError(f"{folder} holds no {request.split} images, which are named like {plain(patterns[0])}")
     suffixes = sorted({os.path.splitext(name)[1].lower() for name in names} - {""})
-    other = f" but {', '.join(suffixes)} files, which are not read; save them as PNG" if suffixes else ""
+    other = f" but {', '.join(suffixes)} files, which are not read; save them as PNG" if suffixes else f"; {_MEND}"
     return ConfigError(f"{folder} holds no images{other}")
 
 
@@ -310,7 +311,7 @@ class AnyPictures:
         folders = tree.walk(inside[0]) if inside else tree.walk("", without=SPLIT_FOLDERS["test"])
         paths = [joined(at, name) for at in folders for name in tree.pictures(at)]
         if not paths:
-            raise ConfigError(f"{request.root} holds no images")
+            raise ConfigError(f"{request.root} holds no images; {_MEND}")
         return {"clean": Files(request.root, sorted(paths))}
 
 

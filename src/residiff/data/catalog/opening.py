@@ -6,6 +6,8 @@ A published set that is laid out in files needs a row of `LAYOUTS` alone; anothe
 from __future__ import annotations
 
 import contextlib
+import difflib
+import itertools
 from pathlib import Path
 
 from residiff.data.catalog.layouts import Columns, Kind, Request, Split
@@ -20,6 +22,7 @@ __all__ = ["AUTO", "LAYOUTS", "Kind", "Layout", "Split", "detect", "open_set"]
 
 AUTO = "auto"
 _NEAR = 20
+_DEEP = 200
 
 
 def open_set(
@@ -58,14 +61,16 @@ def open_set(
     """
     name = detect(path) if layout == AUTO else layout
     if name not in LAYOUTS:
-        raise ConfigError(f"no layout {name!r}; there are {', '.join([AUTO, *LAYOUTS])}")
+        raise ConfigError(f"no layout {name!r}; {_nearest(name)}")
     row = LAYOUTS[name]
     request = Request(_tree(path), row.title, split, pairing, domains, kinds)
     finder = next((each for each in row.finders if each.fits(request.tree)), row.finders[0])
     columns = finder.open(request)
     absent = [kind for kind in kinds if kind not in columns]
     if absent:
-        raise ConfigError(f"{path}: {row.title} has no {absent[0]} pictures")
+        raise ConfigError(
+            f"{path}: {row.title} has no {absent[0]} pictures; add them, or choose a recipe that needs none"
+        )
     return PictureSet(_source(row, request, columns), columns)
 
 
@@ -83,7 +88,9 @@ def detect(path: Path) -> str:
         return fitting[0]
     if fitting:
         raise ConfigError(f"{path} fits the layouts {' and '.join(fitting)}; choose one with data.layout")
-    holds = some([f"{name}/" for name in tree.folders()] + tree.files()) or "nothing"
+    holds = some([f"{name}/" for name in tree.folders()] + tree.files())
+    if not holds:
+        raise ConfigError(f"{path} is empty; give the folder that the set is in, or copy the set here")
     raise ConfigError(f"{path} is no set of a known layout: it holds {holds}. {_hint(tree)}")
 
 
@@ -101,7 +108,24 @@ def _hint(tree: Tree) -> str:
             fitting = [name for name in _fitting(Tree(folder)) if not LAYOUTS[name].is_last]
             if len(fitting) == 1:
                 return f"{folder} is one ({fitting[0]}); give that"
+    if _pictures_below(tree):
+        return (
+            "Pictures lie in folders below it: if it is one set of pictures whatever their names, choose "
+            "data.layout=pictures; `residiff data layouts` lists the others"
+        )
     return f"Choose one with data.layout: {', '.join(LAYOUTS)}"
+
+
+def _pictures_below(tree: Tree) -> bool:
+    """Whether pictures lie in one of the first folders below."""
+    with contextlib.suppress(ConfigError):
+        return any(tree.pictures(at) for at in itertools.islice(tree.walk(), _DEEP))
+    return False
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name.lower(), [AUTO, *LAYOUTS], 1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join([AUTO, *LAYOUTS])}"
 
 
 def _tree(path: Path) -> Tree:
@@ -117,4 +141,9 @@ def _source(row: Layout, request: Request, columns: Columns) -> str:
         words.append(request.split)
     if request.domains:
         words.append(" to ".join(request.domains))
-    return ", ".join([*words, f"{len(columns['clean'])} {'pairs' if len(columns) > 1 else 'pictures'}"])
+    return ", ".join([*words, f"{len(columns['clean'])} {_noun(columns)}"])
+
+
+def _noun(columns: Columns) -> str:
+    what = "pair" if len(columns) > 1 else "picture"
+    return what if len(columns["clean"]) == 1 else f"{what}s"

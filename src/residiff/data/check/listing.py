@@ -99,7 +99,7 @@ def list_set(path: Path, layout: str = AUTO, wanted: Wanted | None = None) -> Li
     if isinstance(finder, PairedFiles):
         files = tuple(_files(tree, finder, wanted))
         if not files:
-            raise ConfigError(f"{path} holds nothing of the layout {name}, which is {row.naming}; choose another layout")
+            raise ConfigError(f"{path} is no set of the layout {name}: {row.naming}; choose another with data.layout")
         return Listing(row.title, files, counts)
     splits, findings = _opened(path, name, wanted)
     return Listing(row.title, splits, counts, findings)

@@ -46,31 +46,33 @@ def check_names(split: Split, *, paired: bool) -> list[Finding]:
 
 
 def check_paths(splits: Sequence[Split]) -> list[Finding]:
-    """Files that are in several splits, as tables of paths can have it; degraded ones where the clean ones are not."""
-    for kind in ("clean", "degraded"):
-        shared = [(name, names) for name, names in _by_path(splits, kind).items() if len(names) > 1]
-        if shared:
-            return [finding(Fault.LEAK, (name,), f"the same file is in {' and '.join(names)}") for name, names in shared]
-    return []
+    """Files that are in several splits, as tables of paths can have it; those of a pair are told together."""
+    where: dict[str, dict[str, None]] = defaultdict(dict)
+    pairs = [(split.name, _paths(entry)) for split in splits for entry in entries(split)] if len(splits) > 1 else []
+    for name, paths in pairs:
+        for path in paths:
+            where[path][name] = None
+    shared = dict.fromkeys(tuple(path for path in paths if len(where[path]) > 1) for _, paths in pairs)
+    return [
+        finding(Fault.LEAK, paths, f"the same file is in the splits {' and '.join(where[paths[0]])}")
+        for paths in shared
+        if paths
+    ]
 
 
-def _by_path(splits: Sequence[Split], kind: str) -> dict[str, list[str]]:
-    """The splits that each file of a kind is in."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for split in splits if len(splits) > 1 else ():
-        for name in {os.path.normpath(part.name) for part in split.kinds.get(kind, ((), ()))[1]}:
-            found[name].append(split.name)
-    return dict(sorted(found.items()))
+def _paths(entry: Entry) -> list[str]:
+    """Where the pictures of an entry are, written one way; masks may serve several."""
+    return [os.path.normpath(part.name) for kind, part in entry.parts.items() if kind != "mask"]
 
 
 def _too_few(split: Split) -> list[Finding]:
     """A split of nothing, and one to train on that nothing can be held out of."""
-    most = max(len(keys) for keys, _ in split.kinds.values())
-    if most == 0:
-        text = f"there are no pictures of the {split.name} split, which would be here"
+    counts = [len(keys) for keys, _ in split.kinds.values()]
+    if not any(counts):
+        text = f"there are no pictures for the {split.name} split, which would be here"
         return [finding(Fault.NOTHING, split.folders or (split.name,), text)]
-    if split.name == "train" and min(len(keys) for keys, _ in split.kinds.values()) == 1:
-        names = tuple(part.name for _, parts in split.kinds.values() for part in parts[:1])
+    if split.name == "train" and (split.size if split.many else min(counts)) == 1:
+        names = tuple(parts[0].name for _, parts in split.kinds.values() if len(parts))
         return [finding(Fault.SINGLE, names, "training holds one out, which leaves none")]
     return []
 

@@ -176,6 +176,11 @@ def _next(tar: tarfile.TarFile, file: _HeaderFile) -> tarfile.TarInfo | None:
 
 def _check(archive: Archive, member: tarfile.TarInfo) -> None:
     problem = _problem(archive, member)
+    if not problem and _beyond(archive, member):
+        if not _is_ended(archive):
+            cause = f"{archive.path}: cut short at byte {archive.size}, within the member {member.name!r}"
+            raise ImageDecodeError(f"{cause}; copy or download the archive again")
+        problem = f"claims {member.size} bytes, more than the archive has"
     if problem:
         cause = f"{archive.path}: the member {member.name!r} {problem}"
         raise ImageUnsupportedError(f"{cause}; no archive of pictures needs that: do not trust it, or pack it anew")
@@ -191,9 +196,19 @@ def _problem(archive: Archive, member: tarfile.TarInfo) -> str:
         return f"is {_TYPES.get(member.type, 'of a special type')}"
     if not 0 <= member.size <= MAX_MEMBER:
         return f"claims {member.size} bytes; at most {MAX_MEMBER} are read"
-    if member.isreg() and member.offset_data + member.size > archive.size:
-        return f"claims {member.size} bytes, more than the archive has"
     return ""
+
+
+def _beyond(archive: Archive, member: tarfile.TarInfo) -> bool:
+    return member.isreg() and member.offset_data + member.size > archive.size
+
+
+def _is_ended(archive: Archive) -> bool:
+    """Whether it has the mark of an archive's end, two blocks of zeros: what contradicts it then is not cut short."""
+    mark = bytes(2 * tarfile.BLOCKSIZE)
+    with archive.path.open("rb") as file:
+        file.seek(-min(len(mark), archive.size), io.SEEK_END)
+        return file.read() == mark
 
 
 def _save(index: Path, found: dict[Archive, Contents]) -> None:

@@ -146,7 +146,7 @@ def _show(bar: Bar, run: Run, state: Progress) -> None:
 def _finish(run: Run, data: Path | None) -> None:
     """Say how the run ended, and write its report."""
     from residiff import files
-    from residiff.reports import training_report
+    from residiff.reports import over, training_report
     from residiff.train import BEST, MODEL
 
     if not run.processes.is_first:
@@ -157,8 +157,8 @@ def _finish(run: Run, data: Path | None) -> None:
     files.write_bytes(report, training_report(run.folder, data))
     best = run.log.best
     if best is not None and best.psnr is not None and best.input_psnr is not None:
-        gain = f"{best.psnr:.2f} dB, {best.psnr - best.input_psnr:+.2f} dB over their input"
-        note(f"held-out pairs: best at step {best.step} ({run.folder / BEST}): {gain}")
+        gain = over(best.psnr - best.input_psnr, "their input")
+        note(f"held-out pairs: best at step {best.step} ({run.folder / BEST}): {best.psnr:.2f} dB, {gain}")
     note(f"report: {report}")
     note(f"wrote {run.folder / MODEL}")
 

@@ -151,9 +151,7 @@ class PicturePairs:
         elif self.mask and not data.from_masks and data.pairing is not Pairing.NAME:
             raise ConfigError(f"data.pairing is {data.pairing.value}, and the recipe needs masks; pair by name")
         elif (data.from_masks or self.mask) and "mask" not in pictures.columns:
-            raise ConfigError(
-                f"{pictures.source} has no masks, which the recipe needs; add them, or take a recipe without network.mask"
-            )
+            raise ConfigError(f"{pictures.source} has no masks, which the recipe needs; add them")
 
     def _check_lengths(self, source: str) -> None:
         lengths = {kind: len(parts) for kind, parts in self.columns.items()}

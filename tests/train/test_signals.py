@@ -29,9 +29,14 @@ def command(folder, *more):
 
 
 def start(folder, *more):
-    return subprocess.Popen(
-        command(folder, *more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT
-    )
+    # A suite that a shell runs in the background is told to ignore SIGINT, and so would the program be
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            command(folder, *more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def steps_done(folder):
@@ -112,7 +117,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path):
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
-    assert process.returncode == 143
+    assert process.returncode in (130, 143)
     assert "saved at step" not in output
 
 
@@ -127,7 +132,7 @@ POINTS = [
 def traced(folder, call, number):
     """The exit code of a short run that is killed as it makes a call for the given time."""
     fault = ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"]
-    tracer = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", *fault]
+    tracer = ["strace", "-f", "-qq", "-o", "/dev/null", *fault]
     return subprocess.run([*tracer, *command(folder, *SHORT)], env=ENVIRONMENT, capture_output=True).returncode
 
 

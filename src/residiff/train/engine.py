@@ -94,11 +94,11 @@ class Run:
         ImageError
             If too many of the pictures cannot be read.
         """
-        self._begin(pairs)
         settings = self.recipe.training
         watcher = Watcher(self.recipe, self.folder, self.log, held_out, self.processes.device, trackers)
         clock = Clock(settings.save_seconds, settings.batch * settings.accumulate, self.processes.device)
         with contextlib.closing(self.log):
+            self._begin(pairs)
             yield from self._updates(pairs, workers, watcher, clock, stop)
 
     def _updates(

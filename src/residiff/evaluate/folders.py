@@ -1,152 +1,115 @@
-"""Scoring restored pictures against the truth, by the protocol `rgb-8bit-full`.
-
-Pictures are compared at full size, each rounded to 8 bits first; alpha plays no part. PSNR and SSIM are those of
-`residiff.metrics`; the mean is that of the pictures' scores. Pictures in folders are paired by name without suffix.
-"""
+"""Folders of pictures, or two pictures, scored under a protocol: what is paired, what is scored, what came of it."""
 
 from __future__ import annotations
 
-import math
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
-from torch import Tensor
-
-from residiff.data.degrade import to_8_bit
-from residiff.data.images import images_by_name, read
 from residiff.errors import ConfigError
-from residiff.metrics import masked_psnr, psnr, ssim
-
-_MOST_NAMED = 5
-
-
-@dataclass(frozen=True)
-class Score:
-    """One picture's scores, in dB but for `ssim`; `psnr_masked` is None where no mask was given."""
-
-    name: str
-    psnr: float
-    ssim: float
-    psnr_masked: float | None = None
-
-    def values(self) -> dict[str, float]:
-        """The scores by name, `psnr_masked` among them where there was a mask."""
-        scores = {"psnr": self.psnr, "ssim": self.ssim}
-        return scores if self.psnr_masked is None else scores | {"psnr_masked": self.psnr_masked}
+from residiff.evaluate.pairing import Paired, pair
+from residiff.evaluate.protocols import DEFAULT, Protocol, find
+from residiff.evaluate.results import Inputs, Result
+from residiff.evaluate.scoring import Scored, Scorer, score_all
 
 
 @dataclass(frozen=True)
-class Report:
-    """The scores of all pictures, sorted by name; there is at least one."""
+class Evaluation:
+    """Pictures that are paired and about to be scored.
 
-    images: tuple[Score, ...]
-    protocol: str = "rgb-8bit-full"
+    `places` say by side, "predicted", "truth" and "mask", where they are from.
+    """
 
-    @property
-    def mean(self) -> Score:
-        """The mean of the pictures' scores; infinite where one of them is."""
-        masked = [score.psnr_masked for score in self.images if score.psnr_masked is not None]
-        return Score(
-            "mean",
-            fmean(score.psnr for score in self.images),
-            fmean(score.ssim for score in self.images),
-            fmean(masked) if masked else None,
+    protocol: Protocol
+    paired: Paired
+    places: dict[str, str]
+    weights: str | None = None
+
+    def scores(self, processes: int = 1) -> Iterator[Scored]:
+        """Score them, in the order of their names; see `scoring.score_all`."""
+        return score_all(self.paired.items, self.protocol, weights=self.weights, processes=processes)
+
+    def result(self, scored: Sequence[Scored], label: str = "") -> Result:
+        """What came of it, when all are scored."""
+        return Result(
+            self.protocol.name,
+            self.protocol.version,
+            tuple(each.score for each in scored),
+            inputs={side: inputs_of(place, side, scored) for side, place in self.places.items()},
+            label=label,
+            missing=self.paired.missing,
+            left_out=Scorer.of(self.protocol, self.weights).left_out,
         )
 
-    def as_json(self) -> dict[str, object]:
-        """The report as data for JSON: `protocol`, `mean` and `images`.
 
-        JSON knows no infinity: null stands for an infinite PSNR, that of pictures that are equal in every pixel. A mean
-        over such a picture is infinite, so null as well.
-        """
-        images = [{"name": score.name, **_finite(score)} for score in self.images]
-        return {"protocol": self.protocol, "mean": _finite(self.mean), "images": images}
+def open_evaluation(
+    predicted: Path,
+    truth: Path | None,
+    mask: Path | None = None,
+    *,
+    protocol: str = DEFAULT,
+    layout: str | None = None,
+    recursive: bool = False,
+    partial: bool = False,
+    weights: str | None = None,
+) -> Evaluation:
+    """Pair pictures for a protocol; nothing is read yet. See `pairing.pair` for the arguments.
 
-    def rows(self) -> list[dict[str, object]]:
-        """The report as rows of text for people, the mean last."""
-        return [{"name": score.name, **_rounded(score)} for score in (*self.images, self.mean)]
-
-
-def evaluate(predicted: Path, truth: Path, mask: Path | None = None) -> Report:
-    """Score the pictures of a folder, or one picture, against the true ones.
-
-    Parameters
-    ----------
-    predicted, truth : two folders whose pictures have the same names, or two files of any name
-    mask : a folder or a file alike; PSNR is taken over the pixels that are not black there as well
+    `weights` is a file, folder or hub address of the weights that LPIPS, DISTS and NIQE need.
 
     Raises
     ------
     ConfigError
-        If a name has no partner, two pictures have one name, a size differs, grey meets colour, a picture is smaller
-        than SSIM's window, or a mask is black; the message names the pictures.
+        If there is no such protocol, it needs true pictures or masks that are not given or has no use for those that
+        are, or the pictures cannot be paired.
+    """
+    chosen = find(protocol)
+    _check_given(chosen, truth, mask)
+    paired = pair(predicted, truth, mask, layout=layout, recursive=recursive, partial=partial)
+    masked = paired.items[0].mask is not None
+    if chosen.needs_mask and not masked:
+        raise ConfigError(f"{chosen.name} scores by region and needs masks; give them with --mask")
+    places = {"predicted": predicted, "truth": truth, "mask": mask or (truth if masked else None)}
+    return Evaluation(chosen, paired, {side: str(path) for side, path in places.items() if path is not None}, weights)
+
+
+def _check_given(protocol: Protocol, truth: Path | None, mask: Path | None) -> None:
+    if protocol.truth and truth is None:
+        raise ConfigError(f"{protocol.name} compares with true pictures; give their folder after that of the results")
+    if not protocol.truth and truth is not None:
+        raise ConfigError(f"{protocol.name} scores pictures by themselves; leave out the true ones")
+    if mask is not None and not protocol.takes_mask:
+        raise ConfigError(f"{protocol.name} takes no mask; leave it out")
+
+
+def evaluate(
+    predicted: Path, truth: Path | None, mask: Path | None = None, *, protocol: str = DEFAULT, processes: int = 1
+) -> Result:
+    """Score the pictures of a folder, or one picture, under a protocol.
+
+    Parameters
+    ----------
+    predicted, truth : two folders whose pictures have the same names, or two files of any name
+    mask : a folder or a file alike
+    protocol : its name; see `PROTOCOLS`
+    processes : how many score at once
+
+    Raises
+    ------
+    ConfigError
+        If a name has no partner, two pictures have one name, a size, bit depth or number of channels differs, a picture
+        is smaller than SSIM's window, or a mask is black; the message names the pictures.
     ImageError
         If a picture cannot be read.
     """
-    sides = {"predicted": predicted, "truth": truth} | ({} if mask is None else {"mask": mask})
-    return Report(tuple(_score(name, files) for name, files in _paired(sides)))
+    opened = open_evaluation(predicted, truth, mask, protocol=protocol)
+    return opened.result(list(opened.scores(processes)))
 
 
-def _paired(sides: dict[str, Path]) -> list[tuple[str, dict[str, Path]]]:
-    """Each name with its file on each side, sorted by name."""
-    absent = [str(path) for path in sides.values() if not path.exists()]
-    if absent:
-        raise ConfigError(f"there is no {', no '.join(absent)}; give two files or two folders")
-    folders = [path.is_dir() for path in sides.values()]
-    if not any(folders):
-        return [(sides["predicted"].stem, sides)]
-    if not all(folders):
-        kinds = ", ".join(f"{path} is a {'folder' if path.is_dir() else 'file'}" for path in sides.values())
-        raise ConfigError(f"{kinds}; give files alone or folders alone")
-    found = {side: images_by_name(folder) for side, folder in sides.items()}
-    names = sorted(set().union(*found.values()))
-    _check_partners(names, found, sides)
-    return [(name, {side: found[side][name] for side in sides}) for name in names]
-
-
-def _check_partners(names: list[str], found: dict[str, dict[str, Path]], sides: dict[str, Path]) -> None:
-    if not names:
-        raise ConfigError(f"{sides['predicted']} and {sides['truth']} hold no pictures")
-    missing = {side: [name for name in names if name not in files] for side, files in found.items()}
-    problems = [f"{sides[side]} lacks {_listed(lacking)}" for side, lacking in missing.items() if lacking]
-    if problems:
-        raise ConfigError(f"pictures are paired by name, but {'; '.join(problems)}")
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _score(name: str, files: dict[str, Path]) -> Score:
-    predicted, truth = (to_8_bit(read(files[side]).pixels) for side in ("predicted", "truth"))
-    if predicted.shape != truth.shape:
-        sizes = f"{files['predicted']} is {_size(predicted)}, {files['truth']} is {_size(truth)}"
-        raise ConfigError(f"{sizes}; make them alike")
-    try:
-        masked = masked_psnr(predicted, truth, _region(files["mask"], truth)) if "mask" in files else None
-        return Score(name, psnr(predicted, truth), ssim(predicted, truth), masked)
-    except ConfigError as error:
-        raise ConfigError(f"{', '.join(str(path) for path in files.values())}: {error}") from error
-
-
-def _region(path: Path, truth: Tensor) -> Tensor:
-    """The pixels (1, H, W) that are not black in the file."""
-    region = to_8_bit(read(path).pixels).amax(0, keepdim=True) > 0
-    if region.shape[1:] != truth.shape[1:]:
-        raise ConfigError(f"the mask is {_size(region)}, the picture {_size(truth)}; make them equal in size")
-    return region
-
-
-def _size(image: Tensor) -> str:
-    channels, height, width = image.shape
-    return f"{width} x {height} pixels in {'grey' if channels == 1 else 'colour'}"
-
-
-def _finite(score: Score) -> dict[str, float | None]:
-    return {key: value if math.isfinite(value) else None for key, value in score.values().items()}
-
-
-def _rounded(score: Score) -> dict[str, str]:
-    return {key: f"{value:.4f}" if key == "ssim" else f"{value:.2f}" for key, value in score.values().items()}
+def inputs_of(place: str, side: str, scored: Sequence[Scored]) -> Inputs:
+    """What was read on one side: a hash over the names and the hashes of the pictures, in the order of the names."""
+    digest = hashlib.sha256()
+    for each in scored:
+        digest.update(f"{each.score.name}\0{each.hashes[side]}\n".encode("utf-8", "surrogateescape"))
+    return Inputs(place, len(scored), digest.hexdigest())

@@ -1,0 +1,314 @@
+"""The published ways to score, exact, each by a name and a version, and beside each the same without its quirks.
+
+A figure means something only beside its protocol: on one and the same set, PSNR of ISTD moves by several dB with the
+order of resizing and conversion, the window of SSIM, and what counts as outside a region. A row that changes a figure
+gets a new version.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from torch import Tensor
+
+from residiff.errors import ConfigError
+from residiff.evaluate.measures import (
+    INNER_PSNR,
+    PSNR,
+    SSIM,
+    VOLUME_SSIM,
+    Measure,
+    Metric,
+    Network,
+    Regions,
+    View,
+    Where,
+    colour_difference,
+    lab_error,
+    whole,
+)
+from residiff.evaluate.views import (
+    any_light,
+    luma_256,
+    luma_matched,
+    matched,
+    matlab_256,
+    matlab_256_8bit,
+    mostly_white,
+    opencv_256,
+    pillow_256,
+    unit,
+)
+from residiff.metrics import UNIFORM, ms_ssim, psnr, ssim
+
+DEFAULT = "rgb-8bit-full"
+
+
+class Saving(Enum):
+    """How results that were never in a file become 8 bits: rounded, or cut off as TensorBoard's pictures are."""
+
+    ROUND = "round"
+    TRUNCATE = "truncate"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way to score pictures, one by one.
+
+    Attributes
+    ----------
+    version : changes with every change of a figure
+    summary : what it is, in a line
+    source : whose figures are made so
+    measures : what is taken of each picture
+    regions : what its mask means, where one is used
+    alike : whether both pictures must have one size; otherwise the true one is resized, or both
+    truth : whether there are true pictures
+    saving : how results become 8 bits that come from a model and not from files
+    quirks : what it does that nobody would choose
+    sane : the protocol without them
+    """
+
+    name: str
+    version: int
+    summary: str
+    source: str
+    measures: tuple[Measure, ...]
+    regions: Regions = any_light
+    alike: bool = True
+    truth: bool = True
+    saving: Saving = Saving.ROUND
+    quirks: str = ""
+    sane: str = ""
+
+    @property
+    def needs_mask(self) -> bool:
+        """Whether it cannot score without a mask."""
+        return any(each.where is not Where.ALL and not each.if_masked for each in self.measures)
+
+    @property
+    def takes_mask(self) -> bool:
+        """Whether it has a use for one."""
+        return any(each.where is not Where.ALL for each in self.measures)
+
+    def measure(self, name: str) -> Measure:
+        """The measure of that name, or of a pooled one; `ConfigError` if there is none."""
+        for each in self.measures:
+            if name in (each.name, f"{each.name}_pooled"):
+                return each
+        raise ConfigError(f"{self.name} has no measure {name!r}; it has {', '.join(m.name for m in self.measures)}")
+
+
+def _by_region(name: str, view: View, metric: Metric, *, higher: bool = True, pooled: bool = False) -> list[Measure]:
+    return [
+        Measure(f"{name}{suffix}", view, metric, where, higher, pooled)
+        for suffix, where in (("_shadow", Where.SHADOW), ("_nonshadow", Where.NONSHADOW), ("", Where.ALL))
+    ]
+
+
+def _shadow(first: View, second: View, pixels: Metric, structure: Metric) -> tuple[Measure, ...]:
+    """ISTD's three figures by region: PSNR and SSIM of `first`, Lab error of `second`."""
+    return (
+        *_by_region("psnr", first, pixels),
+        *_by_region("ssim", first, structure),
+        *_by_region("mae", second, lab_error, higher=False, pooled=True),
+    )
+
+
+def _lpips(view: View) -> Measure:
+    return Measure("lpips", view, Network("lpips-alex"), higher=False)
+
+
+def _plain(view: View, structure: Metric = SSIM) -> tuple[Measure, ...]:
+    return Measure("psnr", view, PSNR), Measure("ssim", view, structure)
+
+
+_uniform_ssim = whole(lambda a, b: ssim(a, b, UNIFORM))
+
+
+def _levelled(first: Tensor, second: Tensor) -> float:
+    """PSNR after the prediction is multiplied so that its mean luma is the true picture's."""
+    return psnr((first * (_grey(second) / max(_grey(first), 1e-9))).clamp(0, 1), second)
+
+
+def _grey(image: Tensor) -> float:
+    """Mean luma, BT.601, as OpenCV's grey."""
+    if image.shape[0] != 3:
+        return float(image.mean())
+    red, green, blue = image.mean((1, 2)).tolist()
+    return float(0.299 * red + 0.587 * green + 0.114 * blue)
+
+
+_ROWS: Sequence[Protocol] = (
+    Protocol(
+        DEFAULT,
+        1,
+        "PSNR and SSIM of full-size RGB, rounded to 8 bits; over a mask's pixels too",
+        "residiff; SSIM of Wang et al. 2004, by channel",
+        (*_plain(unit), Measure("psnr_masked", unit, INNER_PSNR, Where.SHADOW, if_masked=True)),
+    ),
+    Protocol(
+        "istd-shadow-256",
+        1,
+        "Shadow removal at 256 x 256, by region: PSNR, SSIM, Lab error",
+        "RDDM's evaluate_ISTD_results, Resfusion's for 256 (MATLAB)",
+        _shadow(matlab_256, matlab_256_8bit, PSNR, VOLUME_SSIM),
+        quirks="outside a region counts as equal; SSIM runs over colours as over space; bicubic overshoot is kept",
+        sane="istd-shadow-256-region",
+    ),
+    Protocol(
+        "istd-shadow-256-region",
+        1,
+        "The same over the region's pixels alone, SSIM by channel",
+        "residiff",
+        _shadow(matlab_256_8bit, matlab_256_8bit, INNER_PSNR, SSIM),
+        regions=mostly_white,
+    ),
+    Protocol(
+        "istd-shadow-full",
+        1,
+        "Shadow removal at full size, by region: PSNR, SSIM, Lab error",
+        "Resfusion's for the original size (MATLAB)",
+        _shadow(unit, unit, PSNR, VOLUME_SSIM),
+        quirks="outside a region counts as equal; SSIM runs over colours as over space",
+        sane="istd-shadow-full-region",
+    ),
+    Protocol(
+        "istd-shadow-full-region",
+        1,
+        "The same over the region's pixels alone, SSIM by channel",
+        "residiff",
+        _shadow(unit, unit, INNER_PSNR, SSIM),
+        regions=mostly_white,
+    ),
+    Protocol(
+        "rain-y",
+        1,
+        "PSNR and SSIM of luma; the true picture resized to the prediction",
+        "RDDM's and others' evaluate_PSNR_SSIM (MATLAB)",
+        _plain(luma_matched),
+        alike=False,
+        quirks="sizes may differ; published pairs go by sorted order, here by name",
+        sane="rain-y-strict",
+    ),
+    Protocol("rain-y-strict", 1, "The same of equal sizes alone", "residiff", _plain(luma_matched)),
+    Protocol(
+        "rain-y-256",
+        1,
+        "PSNR and SSIM of luma, both resized to 256 x 256",
+        "Resfusion's for 256 (MATLAB), RDDM's figures of RainDrop",
+        _plain(luma_256),
+        alike=False,
+        quirks="shapes are squashed; sizes may differ",
+        sane="rain-y-strict",
+    ),
+    Protocol(
+        "lol-y-256",
+        1,
+        "Low light: PSNR and SSIM of luma, and LPIPS, at 256 x 256",
+        "RDDM's and Resfusion's figures of LOL (MATLAB, lpips_2dirs)",
+        (*_plain(luma_256), _lpips(pillow_256)),
+        alike=False,
+        quirks="shapes are squashed; sizes may differ",
+        sane="rain-y-strict",
+    ),
+    Protocol(
+        "gopro-rgb",
+        1,
+        "PSNR and SSIM of RGB; the true picture resized to the prediction",
+        "evaluate_GOPRO_HIDE (MATLAB)",
+        _plain(matched, VOLUME_SSIM),
+        alike=False,
+        quirks="SSIM runs over colours as over space; sizes may differ",
+        sane=DEFAULT,
+    ),
+    Protocol(
+        "lol-rgb-full",
+        1,
+        "Low light: PSNR, SSIM (7 x 7 uniform window) and LPIPS of full-size RGB",
+        "Measure.py of LLFlow, used by Resfusion (scikit-image)",
+        (*_plain(unit, _uniform_ssim), _lpips(unit)),
+        saving=Saving.TRUNCATE,
+        quirks="a uniform window; Resfusion's pictures were cut to 8 bits, not rounded",
+        sane="lol-rgb-gaussian",
+    ),
+    Protocol(
+        "lol-rgb-gaussian",
+        1,
+        "The same with SSIM's Gaussian window, results rounded to 8 bits",
+        "residiff",
+        (*_plain(unit), _lpips(unit)),
+    ),
+    Protocol(
+        "lol-rgb-gt-mean",
+        1,
+        "PSNR of low light after the prediction's brightness is set to the truth's: flattering, told apart",
+        "KinD and many since",
+        (Measure("psnr", unit, whole(_levelled)),),
+        quirks="uses the truth to make the prediction better",
+        sane="lol-rgb-full",
+    ),
+    Protocol(
+        "lol-rgb-256",
+        1,
+        "Low light at 256 x 256 (OpenCV's bilinear): PSNR, SSIM (7 x 7) and LPIPS",
+        "Resfusion's Measure_256_lpips",
+        (*_plain(opencv_256, _uniform_ssim), _lpips(opencv_256)),
+        alike=False,
+        saving=Saving.TRUNCATE,
+        quirks="shapes are squashed without antialiasing; sizes may differ",
+        sane="lol-rgb-gaussian",
+    ),
+    Protocol("lpips", 1, "LPIPS (alex, 0.1) at full size", "RDDM's lpips_2dirs", (_lpips(unit),)),
+    Protocol(
+        "lpips-256",
+        1,
+        "LPIPS (alex, 0.1) at 256 x 256 (Pillow's bicubic)",
+        "RDDM's lpips_2dirs with resizing",
+        (_lpips(pillow_256),),
+        alike=False,
+        quirks="shapes are squashed; sizes may differ",
+        sane="lpips",
+    ),
+    Protocol(
+        "perceptual",
+        1,
+        "LPIPS (alex and vgg), DISTS, MS-SSIM and CIEDE2000 of full-size RGB",
+        "residiff; the metrics' own papers",
+        (
+            _lpips(unit),
+            Measure("lpips_vgg", unit, Network("lpips-vgg"), higher=False),
+            Measure("dists", unit, Network("dists"), higher=False),
+            Measure("ms_ssim", unit, whole(ms_ssim)),
+            Measure("delta_e", unit, colour_difference, higher=False),
+        ),
+    ),
+    Protocol(
+        "niqe",
+        1,
+        "NIQE of luma: how natural a picture looks, without a true one",
+        "Mittal et al. 2013",
+        (Measure("niqe", unit, Network("niqe"), higher=False),),
+        truth=False,
+        alike=False,
+    ),
+)
+PROTOCOLS = {row.name: row for row in _ROWS}
+
+
+def find(name: str) -> Protocol:
+    """The protocol of that name.
+
+    Raises
+    ------
+    ConfigError
+        If there is none; the nearest is named.
+    """
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    near = difflib.get_close_matches(name, PROTOCOLS, 1)
+    hint = f"did you mean {near[0]!r}?" if near else "`residiff protocols list` names them"
+    raise ConfigError(f"no protocol {name!r}; {hint}")

@@ -1,0 +1,58 @@
+"""The results that the two papers print, as data (`published.toml`), so that a new one can stand among them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A method's figures by measure, those that are printed; `of` is the paper that prints them."""
+
+    method: str
+    of: str
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """Methods on one set of pictures under one protocol."""
+
+    title: str
+    protocol: str
+    data: str
+    measures: tuple[str, ...]
+    rows: tuple[PublishedRow, ...]
+
+
+@cache
+def published_tables() -> tuple[PublishedTable, ...]:
+    """All tables, in the order of the papers."""
+    text = resources.files("residiff.evaluate").joinpath("published.toml").read_text("utf-8")
+    return tuple(
+        PublishedTable(
+            table["title"],
+            table["protocol"],
+            table["data"],
+            tuple(table["measures"]),
+            tuple(
+                PublishedRow(row["method"], row["of"], _printed(table["measures"], row["values"]))
+                for row in table["rows"]
+            ),
+        )
+        for table in tomllib.loads(text)["table"]
+    )
+
+
+def published(protocol: str, data: str | None = None) -> list[PublishedTable]:
+    """The tables of a protocol, or those of them that are on the set `data`."""
+    return [table for table in published_tables() if table.protocol == protocol and data in (None, table.data)]
+
+
+def _printed(measures: list[str], values: list[float | str]) -> dict[str, float]:
+    """The figures of a row; what a paper leaves open is an empty text."""
+    return {name: float(value) for name, value in zip(measures, values, strict=True) if value != ""}

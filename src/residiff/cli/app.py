@@ -15,7 +15,20 @@ import typer
 from rich.console import Console
 
 from residiff import __version__
-from residiff.cli import data, env, evaluate, generate, models, plot, recipes, restore, train, translate
+from residiff.cli import (
+    data,
+    env,
+    evaluate,
+    generate,
+    models,
+    plot,
+    protocols,
+    recipes,
+    restore,
+    table,
+    train,
+    translate,
+)
 from residiff.cli.console import end_on_signals
 from residiff.errors import ResidiffError
 
@@ -36,11 +49,13 @@ app.command("generate", epilog=generate.EXAMPLE)(generate.generate)
 app.command("translate", epilog=translate.EXAMPLE)(translate.translate)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("table", epilog=table.EXAMPLE)(table.table)
 app.command("env", epilog=env.EXAMPLE)(env.env)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(plot.app, name="plot")
+app.add_typer(protocols.app, name="protocols")
 
 
 def _show_version(wanted: bool) -> None:

@@ -108,6 +108,11 @@ def show_json(data: object) -> None:
     out.out(json.dumps(data, indent=2, default=str))
 
 
+def show_text(text: str) -> None:
+    """Print `text` on stdout as it is."""
+    out.out(text, end="")
+
+
 def show_bytes(data: bytes) -> None:
     """Write `data` to stdout as it is."""
     try:

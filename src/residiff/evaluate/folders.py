@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from residiff.evaluate.scoring import Scored, Scorer, score_all
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class PairEvaluation:
     """Pictures that are paired and about to be scored.
 
     `places` say by side, "predicted", "truth" and "mask", where they are from.
@@ -30,13 +30,19 @@ class Evaluation:
         """Score them, in the order of their names; see `scoring.score_all`."""
         return score_all(self.paired.items, self.protocol, weights=self.weights, processes=processes)
 
-    def result(self, scored: Sequence[Scored], label: str = "") -> Result:
+    @property
+    def total(self) -> int:
+        """How many are scored."""
+        return len(self.paired.items)
+
+    def result(self, scored: Iterable[Scored], label: str = "") -> Result:
         """What came of it, when all are scored."""
+        every = list(scored)
         return Result(
             self.protocol.name,
             self.protocol.version,
-            tuple(each.score for each in scored),
-            inputs={side: inputs_of(place, side, scored) for side, place in self.places.items()},
+            tuple(each.score for each in every),
+            inputs={side: inputs_of(place, side, every) for side, place in self.places.items()},
             label=label,
             missing=self.paired.missing,
             left_out=Scorer.of(self.protocol, self.weights).left_out,
@@ -53,7 +59,7 @@ def open_evaluation(
     recursive: bool = False,
     partial: bool = False,
     weights: str | None = None,
-) -> Evaluation:
+) -> PairEvaluation:
     """Pair pictures for a protocol; nothing is read yet. See `pairing.pair` for the arguments.
 
     `weights` is a file, folder or hub address of the weights that LPIPS, DISTS and NIQE need.
@@ -71,7 +77,7 @@ def open_evaluation(
     if chosen.needs_mask and not masked:
         raise ConfigError(f"{chosen.name} scores by region and needs masks; give them with --mask")
     places = {"predicted": predicted, "truth": truth, "mask": mask or (truth if masked else None)}
-    return Evaluation(chosen, paired, {side: str(path) for side, path in places.items() if path is not None}, weights)
+    return PairEvaluation(chosen, paired, {side: str(path) for side, path in places.items() if path is not None}, weights)
 
 
 def _check_given(protocol: Protocol, truth: Path | None, mask: Path | None) -> None:
@@ -104,7 +110,7 @@ def evaluate(
         If a picture cannot be read.
     """
     opened = open_evaluation(predicted, truth, mask, protocol=protocol)
-    return opened.result(list(opened.scores(processes)))
+    return opened.result(opened.scores(processes))
 
 
 def inputs_of(place: str, side: str, scored: Sequence[Scored]) -> Inputs:

@@ -312,3 +312,20 @@ def find(name: str) -> Protocol:
     near = difflib.get_close_matches(name, PROTOCOLS, 1)
     hint = f"did you mean {near[0]!r}?" if near else "`residiff protocols list` names them"
     raise ConfigError(f"no protocol {name!r}; {hint}")
+
+
+def described() -> list[dict[str, object]]:
+    """All protocols, in words."""
+    return [
+        {
+            "name": row.name,
+            "version": row.version,
+            "summary": row.summary,
+            "source": row.source,
+            "measures": ", ".join(each.name for each in row.measures),
+            "mask": "needed" if row.needs_mask else "used" if row.takes_mask else "no",
+            "quirks": row.quirks,
+            "sane": row.sane,
+        }
+        for row in _ROWS
+    ]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from residiff.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class PublishedRow:
@@ -48,9 +50,19 @@ def published_tables() -> tuple[PublishedTable, ...]:
     )
 
 
-def published(protocol: str, data: str | None = None) -> list[PublishedTable]:
-    """The tables of a protocol, or those of them that are on the set `data`."""
-    return [table for table in published_tables() if table.protocol == protocol and data in (None, table.data)]
+def published_table(protocol: str, data: str) -> PublishedTable:
+    """The table of a protocol on the set `data`, in upper or lower case.
+
+    Raises
+    ------
+    ConfigError
+        If the papers print none; says which there are.
+    """
+    for table in published_tables():
+        if table.protocol == protocol and table.data.lower() == data.lower():
+            return table
+    there = ", ".join(f"{table.data} by {table.protocol}" for table in published_tables())
+    raise ConfigError(f"no figures are published of {data!r} by {protocol}; there are {there}")
 
 
 def _printed(measures: list[str], values: list[float | str]) -> dict[str, float]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from residiff.errors import ConfigError
 from residiff.evaluate.protocols import find
 from residiff.evaluate.published import PublishedTable
-from residiff.evaluate.results import Result, check_comparable
+from residiff.evaluate.results import RESULT, Result, check_comparable
 from residiff.evaluate.statistics import Interval, bootstrap
+from residiff.files import write_bytes
 
 _THREE_PLACES = ("ssim", "lpips", "dists", "ms_ssim")
 
@@ -170,3 +172,29 @@ def images_csv(result: Result) -> str:
     for score in result.images:
         writer.writerow([score.name, *score.values.values(), *(score.weights[name] for name in weighted)])
     return text.getvalue()
+
+
+def rows_of(result: Result) -> list[dict[str, object]]:
+    """A row of text for each picture, the mean last, and below it what it lies between with a chance of 0.95."""
+    means = result.mean
+    rows: list[dict[str, object]] = [{"name": score.name, **_texts(score.values, means)} for score in result.images]
+    rows.append({"name": "mean", **_texts(means, means)})
+    intervals = {name: bootstrap(result.values(name)) for name in result.measures}
+    for end in ("low", "high"):
+        edges = {name: getattr(found, end) for name, found in intervals.items() if found is not None}
+        rows += [{"name": f"95 % {end}", **_texts(edges, means)}] if edges else []
+    return rows
+
+
+def _texts(values: Mapping[str, float], columns: Iterable[str]) -> dict[str, str]:
+    return {name: written(name, values[name]) if name in values else "" for name in columns}
+
+
+def write_result(result: Result, folder: Path) -> None:
+    """Write result.json, images.csv, table.md and table.tex, each atomically."""
+    table = table_of([result])
+    texts = {"images.csv": images_csv(result)}
+    texts |= {"table.md": write_table(table, TableFormat.MARKDOWN), "table.tex": write_table(table, TableFormat.LATEX)}
+    for name, text in texts.items():
+        write_bytes(folder / name, text.encode())
+    result.save(folder / RESULT)

@@ -69,7 +69,14 @@ def evaluate(
     result: Result
     if predicted is not None and model is None and data is None:
         given = open_evaluation(
-            predicted, truth, mask, protocol=protocol, layout=layout, recursive=recursive, partial=partial, weights=weights
+            predicted,
+            truth,
+            mask,
+            protocol=protocol,
+            layout=layout,
+            recursive=recursive,
+            partial=partial,
+            weights=weights,
         )
         result = given.result(_counted(given.scores(processes or os.cpu_count() or 1), given.total), label)
     elif predicted is None and model is not None and data is not None:

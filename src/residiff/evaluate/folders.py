@@ -77,7 +77,9 @@ def open_evaluation(
     if chosen.needs_mask and not masked:
         raise ConfigError(f"{chosen.name} scores by region and needs masks; give them with --mask")
     places = {"predicted": predicted, "truth": truth, "mask": mask or (truth if masked else None)}
-    return PairEvaluation(chosen, paired, {side: str(path) for side, path in places.items() if path is not None}, weights)
+    return PairEvaluation(
+        chosen, paired, {side: str(path) for side, path in places.items() if path is not None}, weights
+    )
 
 
 def _check_given(protocol: Protocol, truth: Path | None, mask: Path | None) -> None:

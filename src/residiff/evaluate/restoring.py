@@ -169,9 +169,7 @@ def open_model_evaluation(
     for each in (seed, seed + repeats - 1):
         restorer.check(steps=steps, seed=each, masked=restorer.descriptor.needs_mask)
     seeds = tuple(range(seed, seed + repeats))
-    return ModelEvaluation(
-        chosen, restorer, items, pictures.source, seeds, steps, weights, output, as_trained
-    )
+    return ModelEvaluation(chosen, restorer, items, pictures.source, seeds, steps, weights, output, as_trained)
 
 
 def _opened(data: Path, layout: str) -> PictureSet:

@@ -8,7 +8,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import get_context
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,10 +16,10 @@ from residiff.data.images import Picture
 from residiff.data.parts import Part
 from residiff.errors import ConfigError, ResourceError
 from residiff.evaluate.measures import Measure, Metric, Network, region_of
-from residiff.evaluate.networks import NETWORKS, network_metric
-from residiff.evaluate.pairing import Item, Paired
+from residiff.evaluate.networks import network_metric
+from residiff.evaluate.pairing import Item
 from residiff.evaluate.protocols import Protocol, Saving, find
-from residiff.evaluate.results import Inputs, Result, Score
+from residiff.evaluate.results import Score
 
 # Fewer pictures than these are scored before a process has begun
 WORTH_PROCESSES = 32

@@ -7,7 +7,6 @@ comes first, resizing or the conversion, is part of a protocol.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from residiff.errors import ConfigError

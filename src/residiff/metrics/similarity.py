@@ -1,25 +1,35 @@
-"""PSNR and SSIM of images (C, H, W) in [0, 1], computed in float64.
+"""PSNR and SSIM of images (C, H, W) in [0, 1], computed in float64; values outside that range are taken as they are.
 
-SSIM follows Wang et al. 2004: Gaussian window of 11 x 11 pixels and standard deviation 1.5, K = (0.01, 0.03), range 1,
-biased variances, averaged over the places where the window lies wholly inside the image and over the channels. That is
-scikit-image's `structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`. It is written out
-here since torchmetrics also averages over windows that hang over the border (1e-4 to 1e-3 away), loses as much to
-cancellation in float32, and needs a hundred times the time in float64.
+The published protocols differ in the window of SSIM. Averaged are always the places where it lies wholly inside the
+image, and the channels.
+
+| window | convention | scikit-image's `structural_similarity` with |
+|---|---|---|
+| `GAUSSIAN` | Wang et al. 2004 and their `ssim_index.m` | `gaussian_weights=True, use_sample_covariance=False` |
+| `UNIFORM` | scikit-image's own, which low-light papers' scripts use | its defaults |
+
+They agree with scikit-image to rounding. torchmetrics also averages over windows that hang over the border, where it
+reflects the image (1e-4 to 5e-3 away); inside it is the same. MATLAB's `ssim` of a colour image is neither of the two
+but `volume_ssim`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from statistics import fmean
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from residiff.errors import ConfigError
+from residiff.metrics.pixels import Pixels, check_sides, pixels_of
+from residiff.metrics.windows import GAUSSIAN, Window, window_means
 
-WINDOW = 11
-_SIGMA = 1.5
-_C1, _C2 = 0.01**2, 0.03**2
-_STRIP_ROWS = 64
+WINDOW = GAUSSIAN.size
+_STRIP_VALUES = 1 << 16
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -28,10 +38,12 @@ def psnr(a: Tensor, b: Tensor) -> float:
     Raises
     ------
     ConfigError
-        If the shapes differ or are not (C, H, W), or a value is not finite.
+        If the shapes differ or are not (C, H, W), the values are integers or not all of them are finite.
     """
-    _check(a, b)
-    return _decibels((a.double() - b.double()).square())
+    first, second = pixels_of(a, b)
+    # Not a dot product: BLAS would wake other threads for it
+    total = math.fsum(float(np.square(part, out=part).sum()) for _, part in _differences(first, second))
+    return _decibels(total / first.size)
 
 
 def masked_psnr(a: Tensor, b: Tensor, mask: Tensor) -> float:
@@ -42,66 +54,42 @@ def masked_psnr(a: Tensor, b: Tensor, mask: Tensor) -> float:
     ConfigError
         As `psnr` does; and if the mask is of another type or shape, or sets no pixel.
     """
-    _check(a, b)
+    first, second = pixels_of(a, b)
     if mask.dtype != torch.bool or tuple(mask.shape) != (1, *a.shape[1:]):
         raise ConfigError(f"the mask is {mask.dtype} {tuple(mask.shape)}; it must be torch.bool {(1, *a.shape[1:])}")
     if not mask.any():
         raise ConfigError("the mask sets no pixel, so there is nothing to score; give another mask")
-    return _decibels((a.double() - b.double()).square()[:, mask[0]])
+    chosen = mask[0].cpu().numpy()
+    total = math.fsum(float(np.square(part[:, chosen[rows]]).sum()) for rows, part in _differences(first, second))
+    return _decibels(total / (len(first) * int(chosen.sum())))
 
 
-def ssim(a: Tensor, b: Tensor) -> float:
-    """Structural similarity, at most 1, by the module's convention.
+def ssim(a: Tensor, b: Tensor, window: Window = GAUSSIAN) -> float:
+    """Structural similarity, at most 1: the mean of `ssim_of_channels`, and its errors."""
+    return fmean(ssim_of_channels(a, b, window))
+
+
+def ssim_of_channels(a: Tensor, b: Tensor, window: Window = GAUSSIAN) -> tuple[float, ...]:
+    """Structural similarity of each channel, at most 1, by the module's convention.
 
     Raises
     ------
     ConfigError
         As `psnr` does; and if a side is shorter than the window.
     """
-    _check(a, b)
-    height, width = a.shape[1:]
-    if min(height, width) < WINDOW:
-        raise ConfigError(f"the images are {width} x {height} pixels; SSIM needs at least {WINDOW} x {WINDOW}")
-    total = 0.0
-    # Strips keep the float64 moments small
-    for top in range(0, height - WINDOW + 1, _STRIP_ROWS):
-        rows = slice(top, top + _STRIP_ROWS + WINDOW - 1)
-        total += _similarities(a[:, rows].double(), b[:, rows].double()).sum().item()
-    return total / (a.shape[0] * (height - WINDOW + 1) * (width - WINDOW + 1))
+    first, second = pixels_of(a, b)
+    check_sides(first, window.size, "SSIM")
+    return tuple(window_means(first, second, window).similarity.tolist())
 
 
-def _check(a: Tensor, b: Tensor) -> None:
-    if a.shape != b.shape or a.ndim != 3 or a.numel() == 0:
-        shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
-        raise ConfigError(f"the images have shapes {shapes}; give two of one shape (C, H, W)")
-    if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
-        raise ConfigError("an image holds values that are not finite (NaN, infinity); find their cause")
+def _differences(a: Pixels, b: Pixels) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Strips of rows, and a - b (C, rows, W) in each: all at once they may be too large for memory."""
+    channels, height, width = a.shape
+    count = max(1, _STRIP_VALUES // (channels * width))
+    for top in range(0, height, count):
+        rows = slice(top, top + count)
+        yield rows, np.subtract(a[:, rows], b[:, rows], dtype=np.float64)
 
 
-def _decibels(squares: Tensor) -> float:
-    error = squares.mean().item()
+def _decibels(error: float) -> float:
     return math.inf if error == 0 else -10 * math.log10(error)
-
-
-def _similarities(a: Tensor, b: Tensor) -> Tensor:
-    """The SSIM (C, H - 10, W - 10) of every whole window of two float64 images."""
-    mean_a, mean_b = _blurred(a), _blurred(b)
-    squares, product = mean_a.square() + mean_b.square(), mean_a * mean_b
-    variances = _blurred(a.square() + b.square()) - squares
-    covariance = _blurred(a * b) - product
-    return ((2 * product + _C1) * (2 * covariance + _C2)) / ((squares + _C1) * (variances + _C2))
-
-
-def _blurred(image: Tensor) -> Tensor:
-    """Gaussian means over whole windows: ten rows and columns fewer.
-
-    A sum of shifted images: in float64 fifteen times as fast as torch's convolution.
-    """
-    places = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
-    weights = torch.exp(-places.square() / (2 * _SIGMA**2))
-    weights /= weights.sum()
-    for dim in (1, 2):
-        length = image.shape[dim] - WINDOW + 1
-        shifted = [image.narrow(dim, k, length) for k in range(WINDOW)]
-        image = sum((part * weight for part, weight in zip(shifted, weights.tolist(), strict=True)), torch.zeros(()))
-    return image

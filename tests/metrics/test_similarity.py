@@ -14,7 +14,18 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.image import PeakSignalNoiseRatio
 
 from residiff.errors import ConfigError
-from residiff.metrics import GAUSSIAN, UNIFORM, Window, masked_psnr, ms_ssim, psnr, ssim, ssim_of_channels, volume_ssim
+from residiff.metrics import (
+    GAUSSIAN,
+    UNIFORM,
+    Window,
+    masked_psnr,
+    masked_ssim,
+    ms_ssim,
+    psnr,
+    ssim,
+    ssim_of_channels,
+    volume_ssim,
+)
 
 WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
 CONVENTIONS = [pytest.param(GAUSSIAN, WANG, id="gaussian"), pytest.param(UNIFORM, {}, id="uniform")]
@@ -205,3 +216,18 @@ def test_a_megapixel_takes_a_fraction_of_a_second_of_computing():
     began = time.process_time()
     psnr(a, a), ssim(a, a)
     assert time.process_time() - began < 0.5
+
+
+def test_a_mask_chooses_the_windows_by_their_middles():
+    a, b = noisy_pair(3, 40, 31)
+    oracle = structural_similarity(
+        *(image.permute(1, 2, 0).double().numpy() for image in (a, b)),
+        data_range=1.0, channel_axis=2, gaussian_weights=True, use_sample_covariance=False, full=True,
+    )[1].mean(2)  # fmt: skip
+    mask = torch.zeros(1, 40, 31, dtype=torch.bool)
+    mask[:, 2:29, 3:9] = True
+    middles = mask[0, 5:-5, 5:-5].numpy()
+    assert masked_ssim(a, b, mask) == pytest.approx(oracle[5:-5, 5:-5][middles].mean(), abs=1e-9)
+    assert masked_ssim(a, b, torch.ones_like(mask)) == pytest.approx(ssim(a, b), abs=1e-12)
+    with pytest.raises(ConfigError, match="no pixel 5 pixels from the border"):
+        masked_ssim(a, b, mask & (torch.arange(31) < 5))

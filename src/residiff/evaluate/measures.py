@@ -16,7 +16,17 @@ import torch
 from torch import Tensor
 
 from residiff.errors import ConfigError
-from residiff.metrics import delta_e_2000, lab_d65, lab_distance, masked_psnr, psnr, ssim, volume_ssim
+from residiff.metrics import (
+    delta_e_2000,
+    lab_d50,
+    lab_d65,
+    lab_error,
+    masked_psnr,
+    masked_ssim,
+    psnr,
+    ssim,
+    volume_ssim,
+)
 
 Size = tuple[int, int]
 # A picture (C, H, W), uint8, and the prediction's height and width -> what is compared, float64, about [0, 1]
@@ -99,10 +109,10 @@ def inside(metric: Callable[[Tensor, Tensor, Tensor], float]) -> Metric:
     return compare
 
 
-def lab_error(first: Tensor, second: Tensor, region: Tensor | None) -> Value:
+def lab_mae(first: Tensor, second: Tensor, region: Tensor | None) -> Value:
     """Mean over the region of |dL| + |da| + |db|, D50: what the field calls MAE, or RMSE, of shadow removal."""
-    found = lab_distance(first, second, region)
-    return Value(found.mean, found.pixels)
+    found = lab_error(lab_d50(first), lab_d50(second), region)
+    return Value(found.mae, found.pixels)
 
 
 def colour_difference(first: Tensor, second: Tensor, region: Tensor | None) -> Value:
@@ -111,7 +121,7 @@ def colour_difference(first: Tensor, second: Tensor, region: Tensor | None) -> V
 
 
 PSNR, INNER_PSNR = whole(psnr), inside(masked_psnr)
-SSIM, VOLUME_SSIM = whole(ssim), whole(volume_ssim)
+SSIM, INNER_SSIM, VOLUME_SSIM = whole(ssim), inside(masked_ssim), whole(volume_ssim)
 
 
 def region_of(where: Where, mask: Tensor | None, regions: Regions, size: Size, name: str) -> Tensor | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from residiff.errors import ConfigError
 from residiff.evaluate.measures import (
     INNER_PSNR,
+    INNER_SSIM,
     PSNR,
     SSIM,
     VOLUME_SSIM,
@@ -27,21 +28,10 @@ from residiff.evaluate.measures import (
     View,
     Where,
     colour_difference,
-    lab_error,
+    lab_mae,
     whole,
 )
-from residiff.evaluate.views import (
-    any_light,
-    luma_256,
-    luma_matched,
-    matched,
-    matlab_256,
-    matlab_256_8bit,
-    mostly_white,
-    opencv_256,
-    pillow_256,
-    unit,
-)
+from residiff.evaluate.views import Light, Matlab, in_octave, opencv_256, pillow_256, unit
 from residiff.metrics import UNIFORM, ms_ssim, psnr, ssim
 
 DEFAULT = "rgb-8bit-full"
@@ -77,7 +67,7 @@ class Protocol:
     summary: str
     source: str
     measures: tuple[Measure, ...]
-    regions: Regions = any_light
+    regions: Regions = Light()
     alike: bool = True
     truth: bool = True
     saving: Saving = Saving.ROUND
@@ -102,6 +92,12 @@ class Protocol:
         raise ConfigError(f"{self.name} has no measure {name!r}; it has {', '.join(m.name for m in self.measures)}")
 
 
+def octave(protocol: Protocol) -> Protocol:
+    """The protocol as GNU Octave computes it, whose imresize rounds grey levels once where MATLAB's does twice."""
+    measures = tuple(replace(each, view=in_octave(each.view)) for each in protocol.measures)
+    return replace(protocol, measures=measures, regions=in_octave(protocol.regions))
+
+
 def _by_region(name: str, view: View, metric: Metric, *, higher: bool = True, pooled: bool = False) -> list[Measure]:
     return [
         Measure(f"{name}{suffix}", view, metric, where, higher, pooled)
@@ -114,7 +110,7 @@ def _shadow(first: View, second: View, pixels: Metric, structure: Metric) -> tup
     return (
         *_by_region("psnr", first, pixels),
         *_by_region("ssim", first, structure),
-        *_by_region("mae", second, lab_error, higher=False, pooled=True),
+        *_by_region("mae", second, lab_mae, higher=False, pooled=True),
     )
 
 
@@ -155,7 +151,8 @@ _ROWS: Sequence[Protocol] = (
         1,
         "Shadow removal at 256 x 256, by region: PSNR, SSIM, Lab error",
         "RDDM's evaluate_ISTD_results, Resfusion's for 256 (MATLAB)",
-        _shadow(matlab_256, matlab_256_8bit, PSNR, VOLUME_SSIM),
+        _shadow(Matlab(square=True, as_doubles=True), Matlab(square=True), PSNR, VOLUME_SSIM),
+        alike=False,
         quirks="outside a region counts as equal; SSIM runs over colours as over space; bicubic overshoot is kept",
         sane="istd-shadow-256-region",
     ),
@@ -164,8 +161,9 @@ _ROWS: Sequence[Protocol] = (
         1,
         "The same over the region's pixels alone, SSIM by channel",
         "residiff",
-        _shadow(matlab_256_8bit, matlab_256_8bit, INNER_PSNR, SSIM),
-        regions=mostly_white,
+        _shadow(Matlab(square=True), Matlab(square=True), INNER_PSNR, INNER_SSIM),
+        alike=False,
+        regions=Light(above=127),
     ),
     Protocol(
         "istd-shadow-full",
@@ -181,26 +179,26 @@ _ROWS: Sequence[Protocol] = (
         1,
         "The same over the region's pixels alone, SSIM by channel",
         "residiff",
-        _shadow(unit, unit, INNER_PSNR, SSIM),
-        regions=mostly_white,
+        _shadow(unit, unit, INNER_PSNR, INNER_SSIM),
+        regions=Light(above=127),
     ),
     Protocol(
         "rain-y",
         1,
         "PSNR and SSIM of luma; the true picture resized to the prediction",
         "RDDM's and others' evaluate_PSNR_SSIM (MATLAB)",
-        _plain(luma_matched),
+        _plain(Matlab(y=True)),
         alike=False,
         quirks="sizes may differ; published pairs go by sorted order, here by name",
         sane="rain-y-strict",
     ),
-    Protocol("rain-y-strict", 1, "The same of equal sizes alone", "residiff", _plain(luma_matched)),
+    Protocol("rain-y-strict", 1, "The same of equal sizes alone", "residiff", _plain(Matlab(y=True))),
     Protocol(
         "rain-y-256",
         1,
         "PSNR and SSIM of luma, both resized to 256 x 256",
         "Resfusion's for 256 (MATLAB), RDDM's figures of RainDrop",
-        _plain(luma_256),
+        _plain(Matlab(square=True, y=True)),
         alike=False,
         quirks="shapes are squashed; sizes may differ",
         sane="rain-y-strict",
@@ -210,7 +208,7 @@ _ROWS: Sequence[Protocol] = (
         1,
         "Low light: PSNR and SSIM of luma, and LPIPS, at 256 x 256",
         "RDDM's and Resfusion's figures of LOL (MATLAB, lpips_2dirs)",
-        (*_plain(luma_256), _lpips(pillow_256)),
+        (*_plain(Matlab(square=True, y=True)), _lpips(pillow_256)),
         alike=False,
         quirks="shapes are squashed; sizes may differ",
         sane="rain-y-strict",
@@ -220,7 +218,7 @@ _ROWS: Sequence[Protocol] = (
         1,
         "PSNR and SSIM of RGB; the true picture resized to the prediction",
         "evaluate_GOPRO_HIDE (MATLAB)",
-        _plain(matched, VOLUME_SSIM),
+        _plain(Matlab(), VOLUME_SSIM),
         alike=False,
         quirks="SSIM runs over colours as over space; sizes may differ",
         sane=DEFAULT,

@@ -7,11 +7,14 @@ comes first, resizing or the conversion, is part of a protocol.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import final
+
 from torch import Tensor
 
 from residiff.errors import ConfigError
-from residiff.evaluate.measures import Size
-from residiff.metrics import imresize, luma, opencv_bilinear, pillow_bicubic
+from residiff.evaluate.measures import Regions, Size, View
+from residiff.metrics import Rounding, imresize, luma, opencv_resize, pillow_resize
 
 PUBLISHED_SIDE = 256
 _SQUARE = (PUBLISHED_SIDE, PUBLISHED_SIDE)
@@ -22,56 +25,62 @@ def unit(image: Tensor, size: Size) -> Tensor:
     return image.double() / 255
 
 
-def matched(image: Tensor, size: Size) -> Tensor:
-    """By MATLAB's imresize (uint8) to the prediction's size."""
-    return unit(_resized(image, size), size)
-
-
-def matlab_256(image: Tensor, size: Size) -> Tensor:
-    """By MATLAB's imresize, as doubles, to 256 x 256; what bicubic adds stays."""
-    return imresize(unit(image, size), *_SQUARE)
-
-
-def matlab_256_8bit(image: Tensor, size: Size) -> Tensor:
-    """By MATLAB's imresize, as uint8, to 256 x 256."""
-    return unit(_resized(image, _SQUARE), size)
-
-
 def opencv_256(image: Tensor, size: Size) -> Tensor:
     """By OpenCV's bilinear resize, as uint8, to 256 x 256; there is no antialiasing."""
-    return unit(opencv_bilinear(image, *_SQUARE), size)
+    return unit(opencv_resize(image, *_SQUARE), size)
 
 
 def pillow_256(image: Tensor, size: Size) -> Tensor:
     """By Pillow's bicubic resize, as uint8, to 256 x 256."""
-    return unit(pillow_bicubic(image, *_SQUARE), size)
+    return unit(pillow_resize(image, *_SQUARE), size)
 
 
-def luma_matched(image: Tensor, size: Size) -> Tensor:
-    """At the prediction's size (MATLAB's imresize, uint8), the rounded Y of rgb2ycbcr."""
-    return _luma(_resized(image, size))
+@final
+@dataclass(frozen=True)
+class Matlab:
+    """By MATLAB's imresize to 256 x 256 where it is `square`, else to the prediction's size where that is another.
+
+    As uint8, or `as_doubles`, where what bicubic adds stays. With `y` it is the rounded Y of rgb2ycbcr that is
+    compared. `rounding` is MATLAB's; GNU Octave's differs.
+    """
+
+    square: bool = False
+    as_doubles: bool = False
+    y: bool = False
+    rounding: Rounding = Rounding.EACH_PASS
+
+    def __call__(self, image: Tensor, size: Size) -> Tensor:
+        """The view, float64."""
+        target = _SQUARE if self.square else size
+        if self.as_doubles:
+            return _resized(unit(image, size), target, self.rounding)
+        resized = _resized(image, target, self.rounding)
+        return unit(_luma(resized) if self.y else resized, size)
 
 
-def luma_256(image: Tensor, size: Size) -> Tensor:
-    """At 256 x 256 (MATLAB's imresize, uint8), the rounded Y of rgb2ycbcr."""
-    return _luma(_resized(image, _SQUARE))
+@final
+@dataclass(frozen=True)
+class Light:
+    """Where a mask, resized by MATLAB's imresize as uint8, is lighter than `above`."""
+
+    above: int = 0
+    rounding: Rounding = Rounding.EACH_PASS
+
+    def __call__(self, mask: Tensor, size: Size) -> Tensor:
+        """The region (1, H, W), bool."""
+        return _resized(mask, size, self.rounding) > self.above
+
+
+def in_octave(made: View | Regions) -> View | Regions:
+    """The same view or region as GNU Octave makes it, whose imresize rounds once."""
+    return replace(made, rounding=Rounding.ONCE) if isinstance(made, (Matlab, Light)) else made
+
+
+def _resized(image: Tensor, size: Size, rounding: Rounding) -> Tensor:
+    return image if tuple(image.shape[1:]) == size else imresize(image, *size, rounding)
 
 
 def _luma(image: Tensor) -> Tensor:
     if image.shape[0] != 3:
         raise ConfigError("a grey picture has no luma of its own; give colour, or score by rgb-8bit-full")
-    return luma(image).double() / 255
-
-
-def _resized(image: Tensor, size: Size) -> Tensor:
-    return image if tuple(image.shape[1:]) == size else imresize(image, *size)
-
-
-def any_light(mask: Tensor, size: Size) -> Tensor:
-    """Where a mask, resized by MATLAB's imresize as uint8, is not black: as published for ISTD."""
-    return _resized(mask, size) > 0
-
-
-def mostly_white(mask: Tensor, size: Size) -> Tensor:
-    """Where a mask, resized likewise, is nearer to white than to black."""
-    return _resized(mask, size) > 127
+    return luma(image)

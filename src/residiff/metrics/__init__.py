@@ -2,7 +2,7 @@
 
 from residiff.metrics.frechet import Moments, RandomFeatures, frechet_distance, image_moments, moments
 from residiff.metrics.scales import ms_ssim
-from residiff.metrics.similarity import masked_psnr, psnr, ssim, ssim_of_channels
+from residiff.metrics.similarity import masked_psnr, masked_ssim, psnr, ssim, ssim_of_channels
 from residiff.metrics.volume import volume_ssim
 from residiff.metrics.windows import GAUSSIAN, UNIFORM, Window
 
@@ -15,6 +15,7 @@ __all__ = [
     "frechet_distance",
     "image_moments",
     "masked_psnr",
+    "masked_ssim",
     "moments",
     "ms_ssim",
     "psnr",

@@ -55,11 +55,7 @@ def masked_psnr(a: Tensor, b: Tensor, mask: Tensor) -> float:
         As `psnr` does; and if the mask is of another type or shape, or sets no pixel.
     """
     first, second = pixels_of(a, b)
-    if mask.dtype != torch.bool or tuple(mask.shape) != (1, *a.shape[1:]):
-        raise ConfigError(f"the mask is {mask.dtype} {tuple(mask.shape)}; it must be torch.bool {(1, *a.shape[1:])}")
-    if not mask.any():
-        raise ConfigError("the mask sets no pixel, so there is nothing to score; give another mask")
-    chosen = mask[0].cpu().numpy()
+    chosen = _chosen(mask, a, 0)
     total = math.fsum(float(np.square(part[:, chosen[rows]]).sum()) for rows, part in _differences(first, second))
     return _decibels(total / (len(first) * int(chosen.sum())))
 
@@ -80,6 +76,34 @@ def ssim_of_channels(a: Tensor, b: Tensor, window: Window = GAUSSIAN) -> tuple[f
     first, second = pixels_of(a, b)
     check_sides(first, window.size, "SSIM")
     return tuple(window_means(first, second, window).similarity.tolist())
+
+
+def masked_ssim(a: Tensor, b: Tensor, mask: Tensor, window: Window = GAUSSIAN) -> float:
+    """Structural similarity over the windows whose middle the boolean `mask` (1, H, W) sets, all channels alike.
+
+    Raises
+    ------
+    ConfigError
+        As `ssim` does; and if the mask is of another type or shape, or sets no pixel so far from the border that the
+        window around it lies inside the image.
+    """
+    first, second = pixels_of(a, b)
+    check_sides(first, window.size, "SSIM")
+    chosen = _chosen(mask, a, window.size // 2)
+    return fmean(window_means(first, second, window, chosen).similarity.tolist())
+
+
+def _chosen(mask: Tensor, image: Tensor, margin: int) -> NDArray[np.bool_]:
+    """The mask (H, W), of which something must be set `margin` pixels from the border."""
+    if mask.dtype != torch.bool or tuple(mask.shape) != (1, *image.shape[1:]):
+        wanted = (1, *image.shape[1:])
+        raise ConfigError(f"the mask is {mask.dtype} {tuple(mask.shape)}; it must be torch.bool {wanted}")
+    height, width = image.shape[1:]
+    if not mask[0, margin : height - margin, margin : width - margin].any():
+        inner = f" {margin} pixels from the border" if margin else ""
+        raise ConfigError(f"the mask sets no pixel{inner}, so there is nothing to score; give another mask")
+    found: NDArray[np.bool_] = mask[0].cpu().numpy()
+    return found
 
 
 def _differences(a: Pixels, b: Pixels) -> Iterator[tuple[slice, NDArray[np.float64]]]:

@@ -87,16 +87,25 @@ GAUSSIAN = Window(_gaussian(1.5, 5))
 UNIFORM = Window((1 / 7,) * 7, 49 / 48)
 
 
-def window_means(a: Pixels, b: Pixels, window: Window) -> Means:
-    """Over the places where the window lies wholly inside two images (C, H, W), sides of at least its size."""
+def window_means(a: Pixels, b: Pixels, window: Window, chosen: NDArray[np.bool_] | None = None) -> Means:
+    """Over the places where the window lies wholly inside two images (C, H, W), sides of at least its size.
+
+    Or over those of them whose middle is `chosen` (H, W), at least one.
+    """
     channels, height, width = a.shape
     overlap = window.size - 1
-    sums = np.zeros((2, channels))
+    sums, margin = np.zeros((2, channels)), overlap // 2
+    middles = None if chosen is None else chosen[margin : height - margin, margin : width - margin]
     for rows, columns in tiles(height - overlap, width - overlap):
         part = np.s_[:, rows.start : rows.stop + overlap, columns.start : columns.stop + overlap]
         luminance, contrast = terms(tile_moments(a[part], b[part], window), window)
-        sums += contrast.sum((1, 2)), np.multiply(luminance, contrast, out=luminance).sum((1, 2))
-    return Means(*sums / ((height - overlap) * (width - overlap)))
+        similarity = np.multiply(luminance, contrast, out=luminance)
+        if middles is not None:
+            here = middles[rows.start : rows.stop, columns.start : columns.stop]
+            contrast, similarity = contrast[:, here, None], similarity[:, here, None]
+        sums += contrast.sum((1, 2)), similarity.sum((1, 2))
+    count = (height - overlap) * (width - overlap) if middles is None else int(middles.sum())
+    return Means(*sums / count)
 
 
 def tiles(height: int, width: int) -> Iterator[tuple[range, range]]:

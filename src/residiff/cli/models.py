@@ -80,3 +80,37 @@ def import_(
     else:
         show_table([{"what": key.replace("_", " "), "value": value} for key, value in model.card.items()])
         note(f"wrote {output}")
+
+
+@app.command("cost", epilog="Example: residiff models cost denoise --size 256 --size 1024x768 --steps 1 --steps 5")
+def cost(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="A bundled name, file, folder, hub id.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option("--recipe", "-r", help="Count this recipe's network in place.")] = None,
+    sizes: Annotated[list[str] | None, typer.Option("--size", metavar="N|WxH", help="Of the picture; 256.")] = None,
+    steps: Annotated[list[int] | None, typer.Option("--steps", help="Of sampling; the model's own number.")] = None,
+    threads: Annotated[int, typer.Option(help="Of the processor, when it is timed.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    json: Json = False,
+) -> None:
+    """Say what a model costs: parameters, MACs, seconds, memory; and what the papers' counter would have said."""
+    from residiff import models
+    from residiff import recipe as recipes
+    from residiff.checkpoint import load_model
+    from residiff.errors import ConfigError
+    from residiff.evaluate import cost_rows, measure_cost, parse_size, timed_row
+
+    if (model is None) == (recipe is None):
+        raise ConfigError("name a model to count and time, or a recipe to count with --recipe")
+    asked, numbers = [parse_size(size) for size in sizes or ["256"]], steps or (None,)
+    if recipe is not None:
+        rows = cost_rows(recipes.read(recipe), asked, numbers)
+    else:
+        held = load_model(models.find(str(model))).recipe
+        runs = measure_cost(str(model), asked, numbers, device=device, threads=threads)
+        rows = [timed_row(held, run) for run in runs]
+    if json:
+        show_json(rows)
+    else:
+        show_table(rows)

@@ -1,5 +1,7 @@
 """Scoring restored pictures: which are compared, by which protocol, and what came of it."""
 
+from residiff.evaluate.cost import cost_rows, parse_size, timed_row
+from residiff.evaluate.cost import measure as measure_cost
 from residiff.evaluate.folders import PairEvaluation, evaluate, open_evaluation
 from residiff.evaluate.protocols import DEFAULT, PROTOCOLS, Protocol, described
 from residiff.evaluate.protocols import find as find_protocol
@@ -38,4 +40,8 @@ __all__ = [
     "table_of",
     "write_result",
     "write_table",
+    "timed_row",
+    "parse_size",
+    "measure_cost",
+    "cost_rows",
 ]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+from typing import TypeAlias
 
 import psutil
 import torch
@@ -23,13 +24,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
 from residiff.data.images import Picture
-from residiff.errors import check_range
+from residiff.errors import ConfigError, check_range
 from residiff.recipe import Recipe
 from residiff.restore import load
 
 # Layers that THOP has a rule for among those that the networks here are made of
 _KNOWN_TO_THOP = (nn.Conv2d, nn.Linear)
 _RUNS = 3
+Row: TypeAlias = dict[str, object]
+
 _STATUS = Path("/proc/self/status")
 
 
@@ -104,7 +107,8 @@ class _AsPublished:
 
     def _count(self, layer: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
         # Of each value of the result as many as its filter has taps, whatever the groups
-        self.macs += result.numel() * layer.weight[0].numel()  # type: ignore[operator,union-attr]
+        taps = next(value for name, value in layer.named_parameters() if name == "weight")[0].numel()
+        self.macs += result.numel() * taps
 
 
 def measure(
@@ -151,3 +155,40 @@ def _held(key: str) -> int:
         return int(psutil.Process().memory_info().rss)
     lines = _STATUS.read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of "256" or "640x480", which is 640 wide; `ConfigError` if it does not read so."""
+    width, _, height = text.lower().partition("x")
+    if not width.isdigit() or not (height or width).isdigit():
+        raise ConfigError(f"size is {text!r}; give a side, 256, or width and height, 640x480")
+    return int(height or width), int(width)
+
+
+def cost_rows(recipe: Recipe, sizes: Sequence[tuple[int, int]], steps: Sequence[int | None]) -> list[Row]:
+    """What a recipe's network costs by size and steps (None: the recipe's own), counted, as rows of a table."""
+    every = [
+        (count(recipe, *size), recipe.sampling.steps if number is None else number)
+        for size in sizes
+        for number in steps
+    ]
+    return [_row(counted, number) for counted, number in every]
+
+
+def timed_row(recipe: Recipe, run: Run) -> Row:
+    """The same of a run, with its seconds and memory."""
+    where = run.device if run.threads == 0 else f"{run.device}, {run.threads} threads"
+    taken: Row = {"seconds": round(run.seconds, 3), "peak_MiB": round(run.peak_bytes / 2**20), "device": where}
+    return _row(count(recipe, run.height, run.width), run.steps) | taken
+
+
+def _row(counted: Count, steps: int) -> Row:
+    return {
+        "size": f"{counted.width}x{counted.height}",
+        "steps": steps,
+        "parameters_M": round(counted.parameters / 1e6, 3),
+        "GMAC_a_step": round(counted.macs / 1e9, 2),
+        "GMAC": round(counted.macs * steps / 1e9, 2),
+        "as_published_M": round(counted.parameters_as_published / 1e6, 3),
+        "as_published_GMAC_a_step": round(counted.macs_as_published / 1e9, 2),
+    }

@@ -139,9 +139,7 @@ def _joined(found: Mapping[str, Named], sides: Mapping[str, Path], partial: bool
     lacking = {str(sides[side]): tuple(name for name in names if name not in files) for side, files in found.items()}
     whole = [name for name in names if all(name in files for files in found.values())]
     missing = {place: lacks for place, lacks in lacking.items() if lacks}
-    paired = Paired(
-        tuple(Item(name, *(found[side][name] if side in found else None for side in _SIDES)) for name in whole), missing
-    )
+    paired = Paired(tuple(_item(name, found) for name in whole), missing)
     if missing and not partial:
         raise ConfigError(f"pictures are paired by name, but {paired.told()}; --partial scores the others")
     if not whole:
@@ -149,7 +147,9 @@ def _joined(found: Mapping[str, Named], sides: Mapping[str, Path], partial: bool
     return paired
 
 
-_SIDES = ("predicted", "truth", "mask")
+def _item(name: str, found: Mapping[str, Named]) -> Item:
+    partners = (found[side][name] if side in found else None for side in ("truth", "mask"))
+    return Item(name, found["predicted"][name], *partners)
 
 
 def listed(names: Iterable[str]) -> str:

@@ -132,7 +132,7 @@ def scan_of(picture: Picture, name: str, saving: Saving = Saving.ROUND) -> Scan:
     whole = scaled.round() if saving is Saving.ROUND else scaled.floor()
     pixels = whole.clamp_(0, 255).to(torch.uint8)
     digest = hashlib.sha256(f"{picture.bit_depth} {tuple(pixels.shape)}".encode())
-    digest.update(picture.pixels.contiguous().numpy() if picture.bit_depth == 16 else pixels.contiguous().numpy())
+    digest.update((picture.pixels if picture.bit_depth == 16 else pixels).contiguous().numpy().data)
     return Scan(name, pixels, picture.bit_depth, digest.hexdigest())
 
 

@@ -1,17 +1,24 @@
 """How near one image is to another, and one set of images to another."""
 
 from residiff.metrics.colour import luma, rgb2ycbcr
+from residiff.metrics.delta_e import delta_e_2000
 from residiff.metrics.frechet import Moments, RandomFeatures, frechet_distance, image_moments, moments
+from residiff.metrics.lab import LabError, lab_d50, lab_d65, lab_error
 from residiff.metrics.resize import Rounding, imresize, opencv_resize, pillow_resize
 from residiff.metrics.similarity import masked_psnr, psnr, ssim
 
 __all__ = [
+    "LabError",
     "Moments",
     "RandomFeatures",
     "Rounding",
+    "delta_e_2000",
     "frechet_distance",
     "image_moments",
     "imresize",
+    "lab_d50",
+    "lab_d65",
+    "lab_error",
     "luma",
     "masked_psnr",
     "moments",

@@ -31,7 +31,15 @@ from residiff.evaluate.measures import (
     lab_mae,
     whole,
 )
-from residiff.evaluate.views import Light, Matlab, in_octave, opencv_256, pillow_256, unit
+from residiff.evaluate.views import (
+    Light,
+    Matlab,
+    opencv_256,
+    pillow_256,
+    regions_in_octave,
+    unit,
+    view_in_octave,
+)
 from residiff.metrics import UNIFORM, ms_ssim, psnr, ssim
 
 DEFAULT = "rgb-8bit-full"
@@ -93,9 +101,12 @@ class Protocol:
 
 
 def octave(protocol: Protocol) -> Protocol:
-    """The protocol as GNU Octave computes it, whose imresize rounds grey levels once where MATLAB's does twice."""
-    measures = tuple(replace(each, view=in_octave(each.view)) for each in protocol.measures)
-    return replace(protocol, measures=measures, regions=in_octave(protocol.regions))
+    """The protocol as GNU Octave computes it from masks that are doubles, which moves PSNR by hundredths of a dB.
+
+    Octave's imresize rounds grey levels once, MATLAB's after each side.
+    """
+    measures = tuple(replace(each, view=view_in_octave(each.view)) for each in protocol.measures)
+    return replace(protocol, measures=measures, regions=regions_in_octave(protocol.regions))
 
 
 def _by_region(name: str, view: View, metric: Metric, *, higher: bool = True, pooled: bool = False) -> list[Measure]:

@@ -61,19 +61,29 @@ class Matlab:
 @final
 @dataclass(frozen=True)
 class Light:
-    """Where a mask, resized by MATLAB's imresize as uint8, is lighter than `above`."""
+    """Where a mask, resized by MATLAB's imresize as uint8, is lighter than `above`.
+
+    Or `as_doubles` where it is not `above`: beside edges bicubic goes below black, which then counts as light.
+    """
 
     above: int = 0
-    rounding: Rounding = Rounding.EACH_PASS
+    as_doubles: bool = False
 
     def __call__(self, mask: Tensor, size: Size) -> Tensor:
         """The region (1, H, W), bool."""
-        return _resized(mask, size, self.rounding) > self.above
+        if self.as_doubles:
+            return _resized(mask.double(), size, Rounding.ONCE) != self.above
+        return _resized(mask, size, Rounding.EACH_PASS) > self.above
 
 
-def in_octave(made: View | Regions) -> View | Regions:
-    """The same view or region as GNU Octave makes it, whose imresize rounds once."""
-    return replace(made, rounding=Rounding.ONCE) if isinstance(made, (Matlab, Light)) else made
+def view_in_octave(view: View) -> View:
+    """The view as GNU Octave makes it, whose imresize rounds once."""
+    return replace(view, rounding=Rounding.ONCE) if isinstance(view, Matlab) else view
+
+
+def regions_in_octave(regions: Regions) -> Regions:
+    """The regions of masks that are doubles."""
+    return replace(regions, as_doubles=True) if isinstance(regions, Light) else regions
 
 
 def _resized(image: Tensor, size: Size, rounding: Rounding) -> Tensor:

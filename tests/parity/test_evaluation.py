@@ -10,7 +10,7 @@ import torch
 
 from residiff.data.parts import FilePart
 from residiff.evaluate.pairing import Item
-from residiff.evaluate.protocols import PROTOCOLS, octave
+from residiff.evaluate.protocols import find_paired, octave
 from residiff.evaluate.scoring import Scorer, scan, score_item
 from residiff.metrics import Rounding, imresize
 
@@ -46,7 +46,7 @@ def rows(folder: Path, name: str) -> list[dict[str, str]]:
 
 def scores(folder: Path, name: str, protocol: str) -> dict[str, float]:
     parts = [FilePart(folder / "eval" / f"{name}_{kind}.png") for kind in ("pred", "gt", "mask")]
-    chosen = PROTOCOLS[protocol]
+    chosen = find_paired(protocol)
     mask = parts[2] if chosen.takes_mask else None
     return dict(score_item(Item(name, parts[0], parts[1], mask), Scorer.of(octave(chosen))).score.values)
 

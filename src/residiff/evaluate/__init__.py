@@ -3,7 +3,8 @@
 from residiff.evaluate.cost import cost_rows, parse_size, timed_row
 from residiff.evaluate.cost import measure as measure_cost
 from residiff.evaluate.folders import PairEvaluation, evaluate, open_evaluation
-from residiff.evaluate.protocols import DEFAULT, PROTOCOLS, Protocol, described
+from residiff.evaluate.protocol import Protocol, SetProtocol
+from residiff.evaluate.protocols import DEFAULT, PROTOCOLS, described
 from residiff.evaluate.protocols import find as find_protocol
 from residiff.evaluate.published import PublishedTable, published_table, published_tables
 from residiff.evaluate.restoring import ModelEvaluation, open_model_evaluation
@@ -23,6 +24,7 @@ __all__ = [
     "PublishedTable",
     "Result",
     "Score",
+    "SetProtocol",
     "TableFormat",
     "bootstrap",
     "check_comparable",

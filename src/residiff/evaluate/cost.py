@@ -7,6 +7,7 @@ convolutions, which are four fifths of the papers' U-Net. So "7.7M parameters, 3
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -159,10 +160,10 @@ def _held(key: str) -> int:
 
 def parse_size(text: str) -> tuple[int, int]:
     """(height, width) of "256" or "640x480", which is 640 wide; `ConfigError` if it does not read so."""
-    width, _, height = text.lower().partition("x")
-    if not width.isdigit() or not (height or width).isdigit():
+    found = re.fullmatch(r"(\d+)(?:x(\d+))?", text.lower())
+    if found is None:
         raise ConfigError(f"size is {text!r}; give a side, 256, or width and height, 640x480")
-    return int(height or width), int(width)
+    return int(found[2] or found[1]), int(found[1])
 
 
 def cost_rows(recipe: Recipe, sizes: Sequence[tuple[int, int]], steps: Sequence[int | None]) -> list[Row]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from residiff.errors import ConfigError
 from residiff.evaluate.pairing import Paired, pair
-from residiff.evaluate.protocols import DEFAULT, Protocol, find
+from residiff.evaluate.protocol import Protocol
+from residiff.evaluate.protocols import DEFAULT, find_paired
 from residiff.evaluate.results import Inputs, Result
 from residiff.evaluate.scoring import Scored, Scorer, score_all
 
@@ -70,7 +71,7 @@ def open_evaluation(
         If there is no such protocol, it needs true pictures or masks that are not given or has no use for those that
         are, or the pictures cannot be paired.
     """
-    chosen = find(protocol)
+    chosen = find_paired(protocol)
     _check_given(chosen, truth, mask)
     paired = pair(predicted, truth, mask, layout=layout, recursive=recursive, partial=partial)
     masked = paired.items[0].mask is not None

@@ -73,6 +73,7 @@ def pair(
         raise ConfigError(f"there is no {', no '.join(absent)}; give two files or two folders")
     if not predicted.is_dir():
         return _single(sides)
+    _refuse_files(sides)
     found: dict[str, Named] = {"predicted": _pictures(predicted, recursive)}
     if truth is not None and _is_set(truth, layout, recursive):
         found |= _of_set(truth, layout or AUTO, wants_mask=mask is None)
@@ -85,17 +86,21 @@ def pair(
 
 
 def _single(sides: Mapping[str, Path]) -> Paired:
-    if any(path.is_dir() for path in sides.values()):
-        kinds = ", ".join(f"{path} is a {'folder' if path.is_dir() else 'file'}" for path in sides.values())
-        raise ConfigError(f"{kinds}; give files alone or folders alone")
+    for path in sides.values():
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder, and {sides['predicted']} is a file; give files or folders alone")
     parts = {side: FilePart(path) for side, path in sides.items()}
     item = Item(sides["predicted"].stem, parts["predicted"], parts.get("truth"), parts.get("mask"))
     return Paired((item,), {})
 
 
+def _refuse_files(sides: Mapping[str, Path]) -> None:
+    for path in sides.values():
+        if not path.is_dir():
+            raise ConfigError(f"{path} is a file, and {sides['predicted']} is a folder; give files or folders alone")
+
+
 def _pictures(path: Path, recursive: bool) -> Named:
-    if not path.is_dir():
-        raise ConfigError(f"{path} is a file, and others are folders; give files alone or folders alone")
     return named((str(found.relative_to(path).with_suffix("")), found) for found in images.list_images(path, recursive))
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 
 from torch import Tensor
 
+from residiff.data.settings import Resize
 from residiff.errors import ConfigError
 from residiff.evaluate.measures import (
     INNER_PSNR,
@@ -24,13 +24,13 @@ from residiff.evaluate.measures import (
     Measure,
     Metric,
     Network,
-    Regions,
     View,
     Where,
     colour_difference,
     lab_mae,
     whole,
 )
+from residiff.evaluate.protocol import Distance, Protocol, Saving, SetProtocol
 from residiff.evaluate.views import (
     Light,
     Matlab,
@@ -43,61 +43,6 @@ from residiff.evaluate.views import (
 from residiff.metrics import UNIFORM, ms_ssim, psnr, ssim
 
 DEFAULT = "rgb-8bit-full"
-
-
-class Saving(Enum):
-    """How results that were never in a file become 8 bits: rounded, or cut off as TensorBoard's pictures are."""
-
-    ROUND = "round"
-    TRUNCATE = "truncate"
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """A way to score pictures, one by one.
-
-    Attributes
-    ----------
-    version : changes with every change of a figure
-    summary : what it is, in a line
-    source : whose figures are made so
-    measures : what is taken of each picture
-    regions : what its mask means, where one is used
-    alike : whether both pictures must have one size; otherwise the true one is resized, or both
-    truth : whether there are true pictures
-    saving : how results become 8 bits that come from a model and not from files
-    quirks : what it does that nobody would choose
-    sane : the protocol without them
-    """
-
-    name: str
-    version: int
-    summary: str
-    source: str
-    measures: tuple[Measure, ...]
-    regions: Regions = Light()
-    alike: bool = True
-    truth: bool = True
-    saving: Saving = Saving.ROUND
-    quirks: str = ""
-    sane: str = ""
-
-    @property
-    def needs_mask(self) -> bool:
-        """Whether it cannot score without a mask."""
-        return any(each.where is not Where.ALL and not each.if_masked for each in self.measures)
-
-    @property
-    def takes_mask(self) -> bool:
-        """Whether it has a use for one."""
-        return any(each.where is not Where.ALL for each in self.measures)
-
-    def measure(self, name: str) -> Measure:
-        """The measure of that name, or of a pooled one; `ConfigError` if there is none."""
-        for each in self.measures:
-            if name in (each.name, f"{each.name}_pooled"):
-                return each
-        raise ConfigError(f"{self.name} has no measure {name!r}; it has {', '.join(m.name for m in self.measures)}")
 
 
 def octave(protocol: Protocol) -> Protocol:
@@ -258,7 +203,7 @@ _ROWS: Sequence[Protocol] = (
         "KinD and many since",
         (Measure("psnr", unit, whole(_levelled)),),
         quirks="uses the truth to make the prediction better",
-        sane="lol-rgb-full",
+        sane="lol-rgb-gaussian",
     ),
     Protocol(
         "lol-rgb-256",
@@ -305,10 +250,59 @@ _ROWS: Sequence[Protocol] = (
         alike=False,
     ),
 )
-PROTOCOLS = {row.name: row for row in _ROWS}
+_SETS: Sequence[SetProtocol] = (
+    SetProtocol(
+        "fid-cifar10",
+        1,
+        "FID of 50,000 pictures against CIFAR-10's training pictures",
+        "Resfusion (torchmetrics)",
+        Network("inception-fidelity"),
+        (Distance.FID,),
+        split="train",
+        side=32,
+        quirks="TensorFlow's resizing; compared with what is trained on",
+        sane="fid",
+    ),
+    SetProtocol(
+        "fid-celeba-64",
+        1,
+        "FID of 50,000 pictures against CelebA's test pictures, faces cut out and made 64 x 64",
+        "RDDM (pytorch-fid 0.3.0)",
+        Network("inception-fid"),
+        (Distance.FID,),
+        resize=Resize.CELEBA,
+        side=64,
+    ),
+    SetProtocol(
+        "fid",
+        1,
+        "FID and KID of any pictures against any",
+        "pytorch-fid; Binkowski et al. 2018",
+        Network("inception-fid"),
+        (Distance.FID, Distance.KID),
+    ),
+    SetProtocol(
+        "inception-score",
+        1,
+        "Inception Score, 10 splits",
+        "RDDM (inception-score-pytorch)",
+        Network("inception-classes"),
+        (Distance.IS,),
+        quirks="pictures in [0, 1] are shown to a network that was trained on normalised ones",
+    ),
+    SetProtocol(
+        "frechet-random",
+        1,
+        "Frechet's distance in the features of a fixed random network: needs no weights, is no FID",
+        "residiff",
+        Network("random-features"),
+        (Distance.FID,),
+    ),
+)
+PROTOCOLS: dict[str, Protocol | SetProtocol] = {row.name: row for row in _ROWS} | {row.name: row for row in _SETS}
 
 
-def find(name: str) -> Protocol:
+def find(name: str) -> Protocol | SetProtocol:
     """The protocol of that name.
 
     Raises
@@ -323,18 +317,28 @@ def find(name: str) -> Protocol:
     raise ConfigError(f"no protocol {name!r}; {hint}")
 
 
+def find_paired(name: str) -> Protocol:
+    """The same of a protocol that scores pictures one by one; `ConfigError` also if it scores sets as wholes."""
+    found = find(name)
+    if isinstance(found, SetProtocol):
+        raise ConfigError(f"{name} scores sets of pictures as wholes; give two folders, or choose another protocol")
+    return found
+
+
 def described() -> list[dict[str, object]]:
     """All protocols, in words."""
-    return [
-        {
-            "name": row.name,
-            "version": row.version,
-            "summary": row.summary,
-            "source": row.source,
-            "measures": ", ".join(each.name for each in row.measures),
-            "mask": "needed" if row.needs_mask else "used" if row.takes_mask else "no",
-            "quirks": row.quirks,
-            "sane": row.sane,
-        }
-        for row in _ROWS
-    ]
+    return [{**_words(row), "measures": ", ".join(_measures(row)), "mask": _mask(row)} for row in PROTOCOLS.values()]
+
+
+def _words(row: Protocol | SetProtocol) -> dict[str, object]:
+    return {key: getattr(row, key) for key in ("name", "version", "summary", "source", "quirks", "sane")}
+
+
+def _measures(row: Protocol | SetProtocol) -> list[str]:
+    return [each.value for each in row.distances] if isinstance(row, SetProtocol) else [m.name for m in row.measures]
+
+
+def _mask(row: Protocol | SetProtocol) -> str:
+    if isinstance(row, SetProtocol) or not row.takes_mask:
+        return "no"
+    return "needed" if row.needs_mask else "used"

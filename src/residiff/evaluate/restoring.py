@@ -17,7 +17,8 @@ from residiff.data.transforms import resize
 from residiff.errors import ConfigError, check_range
 from residiff.evaluate.folders import inputs_of
 from residiff.evaluate.pairing import Item
-from residiff.evaluate.protocols import DEFAULT, Protocol, find
+from residiff.evaluate.protocol import Protocol
+from residiff.evaluate.protocols import DEFAULT, find_paired
 from residiff.evaluate.results import Result, Score
 from residiff.evaluate.scoring import Scan, Scored, Scorer, scan, scan_of
 from residiff.restore import Restorer
@@ -157,7 +158,7 @@ def open_model_evaluation(
         If there is no such protocol, the set is not as its layout says or has no degraded pictures or masks where they
         are needed, or the model cannot run so.
     """
-    chosen = find(protocol)
+    chosen = find_paired(protocol)
     check_range("repeats", repeats, 1, MOST_SEEDS)
     if restorer.recipe.task == "generate":
         raise ConfigError(f"model {restorer.descriptor.name!r} makes pictures from noise; score a folder of them")

@@ -18,7 +18,8 @@ from residiff.errors import ConfigError, ResourceError
 from residiff.evaluate.measures import Measure, Metric, Network, region_of
 from residiff.evaluate.networks import network_metric
 from residiff.evaluate.pairing import Item
-from residiff.evaluate.protocols import Protocol, Saving, find
+from residiff.evaluate.protocol import Protocol, Saving
+from residiff.evaluate.protocols import find_paired
 from residiff.evaluate.results import Score
 
 # Fewer pictures than these are scored before a process has begun
@@ -210,7 +211,7 @@ _scorers: list[Scorer] = []
 
 def _begin(protocol: str, weights: str | None) -> None:
     torch.set_num_threads(1)
-    _scorers.append(Scorer.of(find(protocol), weights))
+    _scorers.append(Scorer.of(find_paired(protocol), weights))
 
 
 def _score_here(item: Item) -> Scored:

@@ -68,7 +68,7 @@ def table_of(results: Sequence[Result], published: PublishedTable | None = None,
     if published is not None and published.protocol != first.protocol:
         raise ConfigError(f"{published.title} is by {published.protocol}, the results by {first.protocol}")
     measures = tuple(first.mean) if published is None else published.measures
-    higher = {name: find(first.protocol).measure(name).higher for name in measures}
+    higher = {name: find(first.protocol).higher(name) for name in measures}
     rows = [] if published is None else [Row(row.method, dict(row.values), note=row.of) for row in published.rows]
     rows += [_row(result, measures, level) for result in results]
     title = f"{first.protocol}, version {first.version}"

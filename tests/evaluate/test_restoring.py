@@ -9,6 +9,7 @@ from pictures import near, picture, save
 from residiff.data import images
 from residiff.errors import ConfigError
 from residiff.evaluate import evaluate, open_model_evaluation
+from residiff.evaluate.cost import count
 
 SIZE = (3, 24, 32)
 
@@ -31,12 +32,15 @@ def test_the_same_as_restoring_and_scoring(tiny, pairs, tmp_path):
     for path in (pairs / "degraded").iterdir():
         restored = tiny.restore(images.read(path), seed=4)
         images.write(tmp_path / "by-hand" / path.name, restored)
-    expected = evaluate(tmp_path / "by-hand", pairs / "clean")
+    expected = evaluate(tmp_path / "by-hand", pairs / "clean", pairs / "mask")
     assert result.mean == pytest.approx(expected.mean)
     assert result.inputs["predicted"].sha256 == expected.inputs["predicted"].sha256
-    assert evaluate(tmp_path / "out" / "seed-4", pairs / "clean").mean == pytest.approx(expected.mean)
+    written = evaluate(tmp_path / "out" / "seed-4", pairs / "clean", pairs / "mask")
+    assert written.mean == pytest.approx(expected.mean)
     assert result.facts["steps"] == 2 and result.facts["seconds"] > 0
     assert result.facts["model_sha256"] == tiny.descriptor.sha256
+    assert result.facts["GMAC"] == pytest.approx(2 * count(tiny.recipe, 24, 32).macs / 1e9)
+    assert result.facts["peak_MiB"] > 50
 
 
 def test_mean_and_spread_over_seeds(tiny, pairs):

@@ -1,0 +1,24 @@
+"""Weights for networks that nobody trained: the same for everybody, of a size that keeps activations about 1."""
+
+import torch
+
+from residiff.seeds import generator
+
+
+def drawn(shapes, seed):
+    """Weights of the names and shapes given, in order of name: fans of convolutions, positive numbers elsewhere."""
+    source = generator(seed)
+    found = {}
+    for key, shape in sorted(shapes.items()):
+        if len(shape) == 4 and shape[0] > 1:
+            found[key] = torch.randn(shape, generator=source) * (2 / (shape[1] * shape[2] * shape[3])) ** 0.5
+        else:
+            found[key] = torch.rand(shape, generator=source)
+    return found
+
+
+def pair(count, height, width, seed=0):
+    """Two batches (N, 3, H, W) in [0, 1] that differ by noise."""
+    source = generator(seed)
+    first = torch.rand(count, 3, height, width, generator=source)
+    return first, (first + 0.2 * torch.randn(first.shape, generator=source)).clamp(0, 1)

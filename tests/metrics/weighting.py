@@ -6,14 +6,17 @@ from residiff.seeds import generator
 
 
 def drawn(shapes, seed):
-    """Weights of the names and shapes given, in order of name: fans of convolutions, positive numbers elsewhere."""
+    """Weights of the names and shapes given, in order of name: positive numbers where they are no convolution's."""
     source = generator(seed)
     found = {}
     for key, shape in sorted(shapes.items()):
         if len(shape) == 4 and shape[0] > 1:
             found[key] = torch.randn(shape, generator=source) * (2 / (shape[1] * shape[2] * shape[3])) ** 0.5
+        elif key.endswith("num_batches_tracked"):
+            found[key] = torch.tensor(0)
         else:
-            found[key] = torch.rand(shape, generator=source)
+            least = 0.5 if key.endswith(("running_var", "bn.weight")) else 0.0
+            found[key] = torch.rand(shape, generator=source) + least
     return found
 
 

@@ -1,7 +1,8 @@
 """The Frechet distance between two sets of images, in the features of a network.
 
-With an Inception network as `features` it is the FID; with `RandomFeatures`, which needs no weights to be fetched, it
-is a distance of the same kind with numbers of its own: compare it with itself alone.
+With an Inception network as `features` it is the FID of Heusel et al., GANs trained by a two time-scale update rule,
+NeurIPS 2017; with `RandomFeatures`, which needs no weights to be fetched, it is a distance of the same kind with
+numbers of its own: compare it with itself alone.
 """
 
 from __future__ import annotations
@@ -35,10 +36,69 @@ def moments(vectors: Tensor) -> Moments:
     return Moments(wide.mean(0), wide.T.cov(), len(vectors))
 
 
+class RunningMoments:
+    """Moments of features that come batch by batch, none of which is kept: O(D^2) memory, whatever their number.
+
+    Sums of squares about the mean are put together by the rule of Chan, Golub and LeVeque, Updating formulae and a
+    pairwise algorithm for computing sample variances, 1979, in float64: nothing cancels where the mean is far from 0,
+    and in whatever batches and processes the features came, the result is that of `moments` to rounding.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean, self._scatter = torch.zeros(0), torch.zeros(0, 0)
+
+    def update(self, features: Tensor) -> None:
+        """Take in features (N, D), N of 0 or more.
+
+        Raises
+        ------
+        ConfigError
+            If they are not (N, D), or D is not that of those before.
+        """
+        if features.ndim != 2:
+            raise ConfigError(f"the features are {tuple(features.shape)}; needed is (N, D)")
+        if len(features):
+            wide = features.cpu().double()
+            mean = wide.mean(0)
+            off = wide - mean
+            self._take(len(wide), mean, off.T @ off)
+
+    def merge(self, other: RunningMoments) -> None:
+        """Take in what another has taken in, in another process say; the other stays as it is.
+
+        Raises
+        ------
+        ConfigError
+            If the two have features of different lengths.
+        """
+        if other.count:
+            self._take(other.count, other._mean, other._scatter)
+
+    def moments(self) -> Moments:
+        """Of all features so far; `ConfigError` if there are fewer than 2."""
+        if self.count < 2:
+            raise ConfigError(f"there are {self.count} features; moments need at least 2")
+        return Moments(self._mean.clone(), self._scatter / (self.count - 1), self.count)
+
+    def _take(self, count: int, mean: Tensor, scatter: Tensor) -> None:
+        if not self.count:
+            self._mean, self._scatter = torch.zeros_like(mean), torch.zeros_like(scatter)
+        elif len(mean) != len(self._mean):
+            raise ConfigError(f"features of {len(mean)} and {len(self._mean)} numbers cannot be put together")
+        total, apart = self.count + count, mean - self._mean
+        self._scatter = self._scatter + scatter + torch.outer(apart, apart) * (self.count * count / total)
+        self._mean = self._mean + apart * (count / total)
+        self.count = total
+
+
 def image_moments(images: Iterable[Tensor], features: Features) -> Moments:
-    """Moments of the features of batches (N, 3, H, W) in [0, 1]."""
+    """Moments of the features of batches (N, 3, H, W) in [0, 1], one batch in memory at a time."""
+    running = RunningMoments()
     with torch.inference_mode():
-        return moments(torch.cat([features(batch) for batch in images]))
+        for batch in images:
+            running.update(features(batch))
+    return running.moments()
 
 
 def frechet_distance(first: Moments, second: Moments) -> float:

@@ -61,8 +61,8 @@ class RunningMoments:
         if len(features):
             wide = features.cpu().double()
             mean = wide.mean(0)
-            off = wide - mean
-            self._take(len(wide), mean, off.T @ off)
+            rows = torch.cat([wide - mean, self._shifted(len(wide), mean)])
+            self._scatter.addmm_(rows.T, rows)
 
     def merge(self, other: RunningMoments) -> None:
         """Take in what another has taken in, in another process say; the other stays as it is.
@@ -73,7 +73,8 @@ class RunningMoments:
             If the two have features of different lengths.
         """
         if other.count:
-            self._take(other.count, other._mean, other._scatter)
+            apart = self._shifted(other.count, other._mean)
+            self._scatter.add_(other._scatter).addmm_(apart.T, apart)
 
     def moments(self) -> Moments:
         """Of all features so far; `ConfigError` if there are fewer than 2."""
@@ -81,15 +82,17 @@ class RunningMoments:
             raise ConfigError(f"there are {self.count} features; moments need at least 2")
         return Moments(self._mean.clone(), self._scatter / (self.count - 1), self.count)
 
-    def _take(self, count: int, mean: Tensor, scatter: Tensor) -> None:
+    def _shifted(self, count: int, mean: Tensor) -> Tensor:
+        """Take in the mean and number of more features; gives the row (1, D) whose square their distance adds."""
         if not self.count:
-            self._mean, self._scatter = torch.zeros_like(mean), torch.zeros_like(scatter)
+            self._mean, self._scatter = torch.zeros_like(mean), mean.new_zeros(len(mean), len(mean))
         elif len(mean) != len(self._mean):
             raise ConfigError(f"features of {len(mean)} and {len(self._mean)} numbers cannot be put together")
-        total, apart = self.count + count, mean - self._mean
-        self._scatter = self._scatter + scatter + torch.outer(apart, apart) * (self.count * count / total)
+        apart, total = mean - self._mean, self.count + count
+        row = apart * (self.count * count / total) ** 0.5
         self._mean = self._mean + apart * (count / total)
         self.count = total
+        return row[None]
 
 
 def image_moments(images: Iterable[Tensor], features: Features) -> Moments:

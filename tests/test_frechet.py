@@ -105,6 +105,15 @@ def test_many_processes_count_as_one():
     assert parts[0].count == 40 and same(parts[0].moments(), moments(vectors[:40]))
 
 
+def test_features_may_come_of_a_network_in_any_mode():
+    features, found, weight = draw(20, 3), RunningMoments(), torch.ones(3, requires_grad=True)
+    with torch.inference_mode():
+        found.update(features[:8] * 1)
+    found.update(features[8:] * weight)
+    found.merge(running([features]))
+    assert same(found.moments(), moments(torch.cat([features, features]))) and not found.moments().mean.requires_grad
+
+
 def test_features_are_not_kept():
     found = running([torch.rand(1000, 8)] * 3)
     assert {name: value.numel() for name, value in vars(found).items() if torch.is_tensor(value)} == {

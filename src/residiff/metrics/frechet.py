@@ -7,6 +7,7 @@ numbers of its own: compare it with itself alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -58,11 +59,13 @@ class RunningMoments:
         """
         if features.ndim != 2:
             raise ConfigError(f"the features are {tuple(features.shape)}; needed is (N, D)")
-        if len(features):
-            wide = features.cpu().double()
-            mean = wide.mean(0)
-            rows = torch.cat([wide - mean, self._shifted(len(wide), mean)])
-            self._scatter.addmm_(rows.T, rows)
+        # Tensors made within the caller's inference mode could not be added to outside it
+        with torch.inference_mode(False), torch.no_grad():
+            if len(features):
+                wide = features.cpu().double()
+                mean = wide.mean(0)
+                rows = torch.cat([wide - mean, self._shifted(len(wide), mean)])
+                self._scatter.addmm_(rows.T, rows)
 
     def merge(self, other: RunningMoments) -> None:
         """Take in what another has taken in, in another process say; the other stays as it is.
@@ -72,9 +75,10 @@ class RunningMoments:
         ConfigError
             If the two have features of different lengths.
         """
-        if other.count:
-            apart = self._shifted(other.count, other._mean)
-            self._scatter.add_(other._scatter).addmm_(apart.T, apart)
+        with torch.inference_mode(False), torch.no_grad():
+            if other.count:
+                apart = self._shifted(other.count, other._mean)
+                self._scatter.add_(other._scatter).addmm_(apart.T, apart)
 
     def moments(self) -> Moments:
         """Of all features so far; `ConfigError` if there are fewer than 2."""
@@ -89,7 +93,7 @@ class RunningMoments:
         elif len(mean) != len(self._mean):
             raise ConfigError(f"features of {len(mean)} and {len(self._mean)} numbers cannot be put together")
         apart, total = mean - self._mean, self.count + count
-        row = apart * (self.count * count / total) ** 0.5
+        row = apart * math.sqrt(self.count * count / total)
         self._mean = self._mean + apart * (count / total)
         self.count = total
         return row[None]

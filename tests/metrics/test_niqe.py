@@ -112,6 +112,18 @@ def test_the_published_package_gives_the_same():
     assert niqe(texture(200, 300, 3), simple(), halved) == pytest.approx(13.0686918411, rel=1e-9)
 
 
+def test_black_patches_count_as_far_as_they_can_be_measured():
+    """MATLAB's nanmean takes every number that is one, nancov the whole rows alone."""
+    luma, pristine = texture(192, 384, 3), simple()
+    luma[:, :96, 96:192] = 0
+    features = image_features(luma, halved)[0].numpy()
+    partly = np.isnan(features).any(1)
+    assert partly.sum() == 1 and not np.isnan(features).all(1).any()
+    off = pristine.mean.numpy() - np.nanmean(features, 0)
+    spread = (pristine.covariance.numpy() + np.cov(features[~partly], rowvar=False)) / 2
+    assert niqe(luma, pristine, halved) == pytest.approx(np.sqrt(off @ np.linalg.solve(spread, off)), rel=1e-9)
+
+
 def test_what_is_left_over_is_cut_off():
     luma = texture(230, 310, 4)
     assert niqe(luma, simple(), halved) == niqe(luma[:, :192, :288], simple(), halved)

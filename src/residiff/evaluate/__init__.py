@@ -2,7 +2,8 @@
 
 from residiff.evaluate.cost import cost_rows, parse_size, timed_row
 from residiff.evaluate.cost import measure as measure_cost
-from residiff.evaluate.folders import PairEvaluation, evaluate, open_evaluation
+from residiff.evaluate.distributions import SetEvaluation
+from residiff.evaluate.folders import Evaluation, PairEvaluation, evaluate, open_evaluation
 from residiff.evaluate.protocol import Protocol, SetProtocol
 from residiff.evaluate.protocols import DEFAULT, PROTOCOLS, described
 from residiff.evaluate.protocols import find as find_protocol
@@ -17,6 +18,7 @@ __all__ = [
     "DEFAULT",
     "PROTOCOLS",
     "Difference",
+    "Evaluation",
     "Interval",
     "ModelEvaluation",
     "PairEvaluation",
@@ -24,6 +26,7 @@ __all__ = [
     "PublishedTable",
     "Result",
     "Score",
+    "SetEvaluation",
     "SetProtocol",
     "TableFormat",
     "bootstrap",

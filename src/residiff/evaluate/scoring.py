@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from multiprocessing import get_context
 
 import torch
 from torch import Tensor
@@ -21,10 +18,10 @@ from residiff.evaluate.pairing import Item
 from residiff.evaluate.protocol import Protocol, Saving
 from residiff.evaluate.protocols import find_paired
 from residiff.evaluate.results import Score
+from residiff.parallel import spread
 
 # Fewer pictures than these are scored before a process has begun
 WORTH_PROCESSES = 32
-_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -190,20 +187,7 @@ def score_all(
     if count < 2:
         scorer = Scorer.of(protocol, weights)
         return (score_item(item, scorer) for item in items)
-    return _spread(items, protocol.name, weights, count)
-
-
-def _spread(items: Sequence[Item], protocol: str, weights: str | None, processes: int) -> Iterator[Scored]:
-    start = get_context("spawn")
-    with ProcessPoolExecutor(processes, start, initializer=_begin, initargs=(protocol, weights)) as pool:
-        for part in _parts(items, _AT_ONCE * processes):
-            yield from pool.map(_score_here, part, chunksize=4)
-
-
-def _parts(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    source = iter(items)
-    while part := list(islice(source, size)):
-        yield part
+    return spread(_score_here, items, count, _begin, (protocol.name, weights))
 
 
 # A process's own, made once
@@ -211,7 +195,6 @@ _scorers: list[Scorer] = []
 
 
 def _begin(protocol: str, weights: str | None) -> None:
-    torch.set_num_threads(1)
     _scorers.append(Scorer.of(find_paired(protocol), weights))
 
 

@@ -39,7 +39,7 @@ _LUMA = (0.298936021293776, 0.587043074451121, 0.114020904255103)
 Resize = Callable[[Tensor, int, int], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pristine:
     """Mean (36,) and covariance (36, 36) in float64 of the features of good photographs.
 

@@ -65,7 +65,7 @@ def evaluate(
     from residiff.evaluate import open_evaluation, open_model_evaluation
     from residiff.restore import load
 
-    _check(predicted, model, data)
+    _check(predicted, model, data, save and output is None)
     opened: Evaluation[Any]
     if predicted is not None:
         opened = open_evaluation(
@@ -80,9 +80,11 @@ def evaluate(
     _show(opened.result(_counted(opened.scores(), opened.total), label), output, json)
 
 
-def _check(predicted: Path | None, model: str | None, data: Path | None) -> None:
+def _check(predicted: Path | None, model: str | None, data: Path | None, saves: bool) -> None:
     from residiff.errors import ConfigError
 
+    if saves:
+        raise ConfigError("--save writes what a model makes into the output folder; name it with --output")
     if (predicted is None) == (model is None) or (model is None) != (data is None):
         raise ConfigError("give the pictures to score and the true ones, or else --model and --data")
 

@@ -23,10 +23,8 @@ from residiff.errors import ConfigError
 from residiff.evaluate.networks import network_features
 from residiff.evaluate.protocol import Distance, SetProtocol
 from residiff.evaluate.results import Inputs, Result
-from residiff.metrics import RunningMoments, frechet_distance
+from residiff.metrics import RunningMoments, frechet_distance, inception_score, kernel_distance
 from residiff.metrics.frechet import Features
-from residiff.metrics.inception_score import inception_score
-from residiff.metrics.kernel import kernel_distance
 
 _BATCH = 32
 

@@ -39,20 +39,19 @@ class Evaluation(typing.Protocol[Scores]):
 
 @dataclass(frozen=True)
 class PairEvaluation:
-    """Pictures that are paired and about to be scored, by so many `processes`.
+    """Pictures that are paired and about to be scored by `scorer`, in so many `processes`.
 
     `places` say by side, "predicted", "truth" and "mask", where they are from.
     """
 
-    protocol: Protocol
+    scorer: Scorer
     paired: Paired
     places: dict[str, str]
-    weights: str | None = None
     processes: int = 1
 
     def scores(self) -> Iterator[Scored]:
         """Score them, in the order of their names; see `scoring.score_all`."""
-        return score_all(self.paired.items, self.protocol, weights=self.weights, processes=self.processes)
+        return score_all(self.paired.items, self.scorer, processes=self.processes)
 
     @property
     def total(self) -> int:
@@ -63,13 +62,14 @@ class PairEvaluation:
         """What came of it, when all are scored."""
         every = list(scored)
         return Result(
-            self.protocol.name,
-            self.protocol.version,
+            self.scorer.protocol.name,
+            self.scorer.protocol.version,
             tuple(each.score for each in every),
             inputs={side: inputs_of(place, side, every) for side, place in self.places.items()},
             label=label,
             missing=self.paired.missing,
-            left_out=Scorer.of(self.protocol, self.weights).left_out,
+            left_out=self.scorer.left_out,
+            facts={"networks": dict(self.scorer.networks)} if self.scorer.networks else {},
         )
 
 
@@ -106,7 +106,7 @@ def open_evaluation(
         raise ConfigError(f"{chosen.name} scores by region and needs masks; give them with --mask")
     places = {"predicted": predicted, "truth": truth, "mask": mask or (truth if masked else None)}
     told = {side: str(path) for side, path in places.items() if path is not None}
-    return PairEvaluation(chosen, paired, told, weights, processes)
+    return PairEvaluation(Scorer.of(chosen, weights), paired, told, processes)
 
 
 def _check_given(protocol: Protocol, truth: Path | None, mask: Path | None) -> None:

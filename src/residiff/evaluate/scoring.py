@@ -51,11 +51,15 @@ class Scorer:
     protocol : by which is scored
     metrics : by measure
     left_out : measures whose network has no weights, and what to fetch
+    networks : by measure whose weights its network has
+    source : where they are from
     """
 
     protocol: Protocol
     metrics: Mapping[Measure, Metric]
     left_out: Mapping[str, str] = field(default_factory=dict)
+    networks: Mapping[str, str] = field(default_factory=dict)
+    source: str | None = None
 
     @classmethod
     def of(cls, protocol: Protocol, weights: str | None = None) -> Scorer:
@@ -68,17 +72,20 @@ class Scorer:
         """
         metrics: dict[Measure, Metric] = {}
         left_out: dict[str, str] = {}
+        networks: dict[str, str] = {}
         for measure in protocol.measures:
             if not isinstance(measure.metric, Network):
                 metrics[measure] = measure.metric
                 continue
             try:
-                metrics[measure] = network_metric(measure.metric.name, weights)
+                loaded = network_metric(measure.metric.name, weights)
             except ResourceError as error:
                 left_out[measure.name] = str(error)
+            else:
+                metrics[measure], networks[measure.name] = loaded.metric, loaded.weights
         if not metrics:
             raise ResourceError("; ".join(left_out.values()))
-        return cls(protocol, metrics, left_out)
+        return cls(protocol, metrics, left_out, networks, weights)
 
     def score(self, predicted: Scan, truth: Scan | None, mask: Scan | None = None, name: str = "") -> Score:
         """Scores of one picture.
@@ -171,23 +178,18 @@ def score_item(item: Item, scorer: Scorer) -> Scored:
     return Scored(score, {side: found.sha256 for side, found in scans.items()})
 
 
-def score_all(
-    items: Sequence[Item], protocol: Protocol, *, weights: str | None = None, processes: int = 1
-) -> Iterator[Scored]:
+def score_all(items: Sequence[Item], scorer: Scorer, *, processes: int = 1) -> Iterator[Scored]:
     """Score pictures, in their order; few are in memory at a time.
 
     Raises
     ------
     ConfigError, ImageError
         At the first picture that cannot be scored, which is named.
-    ResourceError
-        If nothing of the protocol can be measured for want of weights.
     """
     count = min(processes, len(items) // WORTH_PROCESSES)
     if count < 2:
-        scorer = Scorer.of(protocol, weights)
         return (score_item(item, scorer) for item in items)
-    return spread(_score_here, items, count, _begin, (protocol.name, weights))
+    return spread(_score_here, items, count, _begin, (scorer.protocol.name, scorer.source))
 
 
 # A process's own, made once

@@ -7,7 +7,7 @@ from residiff.evaluate.folders import Evaluation, PairEvaluation, evaluate, open
 from residiff.evaluate.protocol import Protocol, SetProtocol
 from residiff.evaluate.protocols import DEFAULT, PROTOCOLS, described
 from residiff.evaluate.protocols import find as find_protocol
-from residiff.evaluate.published import PublishedTable, published_table, published_tables
+from residiff.evaluate.published import PublishedTable, published_costs, published_table, published_tables
 from residiff.evaluate.restoring import ModelEvaluation, open_model_evaluation
 from residiff.evaluate.results import Result, Score, check_comparable
 from residiff.evaluate.results import load as load_result
@@ -39,6 +39,7 @@ __all__ = [
     "load_result",
     "open_evaluation",
     "open_model_evaluation",
+    "published_costs",
     "published_table",
     "published_tables",
     "rows_of",

@@ -11,9 +11,10 @@ from residiff import recipe as recipes
 from residiff.data.settings import Augment, Pairing
 from residiff.denoiser import MASK_FORMS
 from residiff.nn import UNetSettings
+from residiff.noise import seeded_noise
 from residiff.prediction import Clamp
 from residiff.recipe import override, read
-from residiff.sample import ORDERS, seeded_noise, walk
+from residiff.sample import ORDERS, walk
 from residiff.schedule import GRIDS
 from residiff.train import learning_rate, open_run, training_data
 from residiff.train.rules import average_decay

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from residiff.errors import ConfigError
+from residiff.noise import seeded_noise, seeded_noises
 from residiff.prediction import X0, Estimate, Noise
 from residiff.sample import (
     ORDERS,
@@ -25,8 +26,6 @@ from residiff.sample import (
     noise_first,
     readjusted,
     residual_first,
-    seeded_noise,
-    seeded_noises,
     step,
     straight,
     walk,

@@ -12,8 +12,9 @@ from residiff.data.pair import Pair
 from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import MASK_FORMS, Denoiser, to_model
 from residiff.errors import ConfigError
+from residiff.noise import NoiseSource
 from residiff.recipe import Network, Recipe
-from residiff.sample import ORDERS, STEPS, Move, NoiseSource, State, multistep, readjusted, step, walk
+from residiff.sample import ORDERS, STEPS, Move, State, multistep, readjusted, step, walk
 from residiff.schedule import GRIDS
 
 

@@ -22,14 +22,12 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from residiff.errors import ConfigError
+from residiff.noise import NoiseSource
 from residiff.prediction import Estimate, Estimator
 from residiff.schedule import Level, injected_variance, mixed
-
-NoiseSource = Callable[[], Tensor]
 
 
 class State(NamedTuple):
@@ -50,24 +48,6 @@ class Move(NamedTuple):
 
 Step = Callable[[Tensor, Estimate, Level, Level, float, NoiseSource | None], Tensor]
 Sampler = Callable[[Estimator, Tensor, Tensor, Sequence[Level], Tensor | None], Iterator[State]]
-
-
-def seeded_noise(seed: int, shape: Sequence[int], device: torch.device | str = "cpu") -> NoiseSource:
-    """Fields of N(0, 1), (N, C, H, W), the same for every image of the batch: they depend on seed and image size alone.
-
-    Drawn on the CPU, so that every device gets the same ones.
-    """
-    source = seeded_noises([seed], shape, device)
-    return lambda: source().expand(tuple(shape))
-
-
-def seeded_noises(seeds: Sequence[int], shape: Sequence[int], device: torch.device | str = "cpu") -> NoiseSource:
-    """Fields of N(0, 1), (len(seeds), C, H, W) for a `shape` (N, C, H, W): each image has the noise of its own seed.
-
-    An image's noise is what `seeded_noise` gives for its seed, whatever else is in the batch.
-    """
-    sources = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return lambda: torch.stack([torch.randn(tuple(shape[1:]), generator=source) for source in sources]).to(device)
 
 
 def step(

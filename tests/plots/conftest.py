@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from residiff.noise import seeded_noise
 from residiff.plots import Run
 from residiff.prediction import Estimate
-from residiff.sample import ORDERS, seeded_noise, walk
+from residiff.sample import ORDERS, walk
 from residiff.schedule import RDDM
 
 SIZE, PADDED = (40, 60), (48, 64)

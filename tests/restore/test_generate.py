@@ -6,9 +6,10 @@ import torch
 from residiff.data import images
 from residiff.denoiser import from_model
 from residiff.errors import ConfigError, LockedError, ModelFileError
+from residiff.noise import seeded_noise
 from residiff.restore import Gallery, Restorer, generate
 from residiff.restore.gallery import tiled
-from residiff.sample import general, seeded_noise
+from residiff.sample import general
 
 SETTINGS = ["task=generate", "network.shows_input=false", "data.degrade={name='blank'}", "data.crop=16"]
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from residiff.denoiser import from_model
 from residiff.errors import ConfigError, ModelFileError, check_range
+from residiff.noise import seeded_noises
 from residiff.restore.gallery import Generated
 from residiff.restore.restorer import MAX_SEED, Restorer
-from residiff.sample import seeded_noises
 
 MAX_SIDE = 16_384
 

@@ -22,9 +22,10 @@ from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import MASK_FORMS, from_model, to_model
 from residiff.errors import ConfigError, ModelFileError, ResourceError, check_range
 from residiff.inference import check_order, sampled
+from residiff.noise import NoiseSource, seeded_noise
 from residiff.recipe import Recipe, override
 from residiff.restore.planes import fill_hidden, pad_to_multiple
-from residiff.sample import NoiseSource, State, seeded_noise
+from residiff.sample import State
 
 Array = npt.NDArray[np.generic]
 AnyImage = TypeVar("AnyImage", Image.Image, Array, Tensor)

@@ -16,8 +16,8 @@ from residiff.errors import DivergedError
 from residiff.inference import sampled, shown
 from residiff.metrics import psnr, ssim
 from residiff.metrics.similarity import WINDOW
+from residiff.noise import seeded_noise
 from residiff.recipe import Recipe
-from residiff.sample import seeded_noise
 from residiff.seeds import generator
 from residiff.train.log import Score
 from residiff.train.strips import strip

@@ -33,6 +33,15 @@ class ChannelNorm(nn.Module):
         return F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, 1e-6).permute(0, 3, 1, 2)
 
 
+@final
+class ImageMean(nn.Module):
+    """The mean of each channel over the image, which alone lets a place know of others far from it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, 1, 1)."""
+        return x.mean((2, 3), keepdim=True)
+
+
 def _gate(x: Tensor) -> Tensor:
     first, second = x.chunk(2, dim=1)
     return first * second
@@ -47,6 +56,7 @@ class Block(nn.Module):
         self.norm1 = ChannelNorm(channels)
         self.expand = nn.Conv2d(channels, 2 * channels, 1)
         self.depthwise = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
+        self.pool = ImageMean()
         self.attention = nn.Conv2d(channels, channels, 1)
         self.project = nn.Conv2d(channels, channels, 1)
         self.norm2 = ChannelNorm(channels)
@@ -59,7 +69,7 @@ class Block(nn.Module):
         """(N, C, H, W) and (N, time_width) -> (N, C, H, W)."""
         scale, shift = self.time(time)[:, :, None, None].chunk(2, dim=1)
         y = _gate(self.depthwise(self.expand(self.norm1(x) * (1 + scale) + shift)))
-        x = x + self.scale1 * self.project(y * self.attention(y.mean((2, 3), keepdim=True)))
+        x = x + self.scale1 * self.project(y * self.attention(self.pool(y)))
         gated: Tensor = self.narrow(_gate(self.widen(self.norm2(x))))
         return x + self.scale2 * gated
 

@@ -61,13 +61,13 @@ class ChannelNorm(nn.Module):
         return normal.movedim(-1, 1)
 
 
-def _split_heads(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def split_heads(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(N, 3 * HEADS * HEAD_WIDTH, H, W) -> queries, keys, values, each (N, HEADS, HEAD_WIDTH, H * W)."""
     query, key, value = qkv.reshape(qkv.shape[0], 3, HEADS, HEAD_WIDTH, -1).unbind(1)
     return query, key, value
 
 
-def _join_heads(mixed: Tensor, x: Tensor) -> Tensor:
+def join_heads(mixed: Tensor, x: Tensor) -> Tensor:
     """(N, HEADS, HEAD_WIDTH, H * W) -> (N, HEADS * HEAD_WIDTH, H, W), H and W those of `x`."""
     return mixed.reshape(x.shape[0], HEADS * HEAD_WIDTH, *x.shape[-2:])
 
@@ -83,11 +83,11 @@ class LinearAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, H, W) -> the same shape."""
-        query, key, value = _split_heads(self.to_qkv(x))
+        query, key, value = split_heads(self.to_qkv(x))
         query = query.softmax(dim=-2) * HEAD_WIDTH**-0.5
         # Dividing the values before the sum over pixels keeps it small enough for half precision.
         context = key.softmax(dim=-1) @ (value / value.shape[-1]).transpose(-1, -2)
-        out: Tensor = self.to_out(_join_heads(context.transpose(-1, -2) @ query, x))
+        out: Tensor = self.to_out(join_heads(context.transpose(-1, -2) @ query, x))
         return out
 
 
@@ -103,9 +103,9 @@ class FullAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, H, W) -> the same shape."""
         # Contiguous: torch's fused kernel for the CPU otherwise gives way silently to one that holds all the weights.
-        query, key, value = (part.transpose(-1, -2).contiguous() for part in _split_heads(self.to_qkv(x)))
+        query, key, value = (part.transpose(-1, -2).contiguous() for part in split_heads(self.to_qkv(x)))
         mixed = F.scaled_dot_product_attention(query, key, value)
-        out: Tensor = self.to_out(_join_heads(mixed.transpose(-1, -2), x))
+        out: Tensor = self.to_out(join_heads(mixed.transpose(-1, -2), x))
         return out
 
 

@@ -128,7 +128,7 @@ class _GroupNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         groups, eps = int(self.layer.num_groups), float(self.layer.eps)  # type: ignore[arg-type]
-        split = x.unflatten(1, (groups, -1))
+        split = x.reshape(len(x), groups, -1, *x.shape[2:])
         mean, variance = _of_the_whole(lambda share: _moments(split))
         weight, bias = (part.view(1, -1, 1, 1) for part in self.layer.parameters())
         normal = ((split - mean) * torch.rsqrt(variance + eps)).flatten(1, 2)

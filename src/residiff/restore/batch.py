@@ -15,7 +15,8 @@ from residiff.data import images
 from residiff.data.images import BitDepth, Format
 from residiff.errors import ConfigError, ImageError, ImageUnsupportedError, ResidiffError, check_range
 from residiff.files import environment_errors, write_bytes
-from residiff.restore.restorer import MAX_SEED, Restorer, memory_errors
+from residiff.restore.memory import memory_errors
+from residiff.restore.restorer import MAX_SEED, Restorer
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +19,11 @@ from residiff.checkpoint import Card, ModelFile, load_model
 from residiff.data.images import Picture, from_array, from_pil, to_array, to_pil
 from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import MASK_FORMS, from_model, to_model
-from residiff.errors import ConfigError, ModelFileError, ResourceError, check_range
+from residiff.errors import ConfigError, ModelFileError, check_range
 from residiff.inference import check_order, sampled
 from residiff.noise import NoiseSource, seeded_noise
 from residiff.recipe import Recipe, override
+from residiff.restore.memory import memory_errors
 from residiff.restore.planes import fill_hidden, pad_to_multiple
 from residiff.sample import State
 
@@ -216,18 +216,6 @@ class Restorer:
             raise ConfigError(f"the mask is {columns} x {rows}, the image {width} x {height}; make them equal")
         matte = pad_to_multiple(mask.pixels.mean(0, keepdim=True), self.descriptor.size_multiple)
         return MASK_FORMS[self.recipe.network.mask_form].encode(matte[None]).to(self.device)
-
-
-@contextlib.contextmanager
-def memory_errors() -> Iterator[None]:
-    """Turn what the allocators raise when memory runs out into a `ResourceError`."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        full = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "alloc" in str(error)
-        if not full:
-            raise
-        raise ResourceError("the picture does not fit into memory; restore it in parts or at a smaller size") from error
 
 
 def pick_device(name: str) -> torch.device:

@@ -9,14 +9,14 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 
 from residiff.data import images
-from residiff.data.catalog import AUTO, SPLIT_FOLDERS, open_set
+from residiff.data.catalog import AUTO
 from residiff.data.images import Picture
 from residiff.data.parts import PictureSet
 from residiff.data.settings import Resize
 from residiff.data.transforms import resize
 from residiff.errors import ConfigError, check_range
 from residiff.evaluate.folders import inputs_of
-from residiff.evaluate.pairing import Item
+from residiff.evaluate.pairing import Item, tested
 from residiff.evaluate.protocol import Protocol
 from residiff.evaluate.protocols import DEFAULT, find_paired
 from residiff.evaluate.results import Result, Score
@@ -162,7 +162,7 @@ def open_model_evaluation(
     check_range("repeats", repeats, 1, MOST_SEEDS)
     if restorer.recipe.task == "generate":
         raise ConfigError(f"model {restorer.descriptor.name!r} makes pictures from noise; score a folder of them")
-    pictures = _opened(data, layout)
+    pictures = tested(data, layout)
     items = _items(pictures, chosen.truth)
     if (chosen.needs_mask or restorer.descriptor.needs_mask) and items[0].mask is None:
         whose = restorer.descriptor.name if restorer.descriptor.needs_mask else chosen.name
@@ -171,15 +171,6 @@ def open_model_evaluation(
         restorer.check(steps=steps, seed=each, masked=restorer.descriptor.needs_mask)
     seeds = tuple(range(seed, seed + repeats))
     return ModelEvaluation(chosen, restorer, items, pictures.source, seeds, steps, weights, output, as_trained)
-
-
-def _opened(data: Path, layout: str) -> PictureSet:
-    """The test part of a set; all of a folder that has no parts."""
-    if not data.is_dir():
-        raise ConfigError(f"{data} is no folder; give that of a data set")
-    parts = {name for names in SPLIT_FOLDERS.values() for name in names}
-    whole = layout in (AUTO, "paired") and (data / "degraded").is_dir() and not any((data / x).is_dir() for x in parts)
-    return open_set(data, layout, "train" if whole else "test")
 
 
 def _items(pictures: PictureSet, with_truth: bool) -> tuple[Item, ...]:

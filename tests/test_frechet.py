@@ -6,7 +6,7 @@ import scipy.linalg
 import torch
 
 from residiff.errors import ConfigError
-from residiff.metrics import Moments, RandomFeatures, frechet_distance, image_moments, moments
+from residiff.metrics import Moments, RandomFeatures, RunningMoments, frechet_distance, image_moments, moments
 from residiff.seeds import generator
 
 
@@ -62,3 +62,73 @@ def test_what_cannot_be_compared_is_refused():
         moments(torch.zeros(1, 4))
     with pytest.raises(ConfigError, match="cannot be compared"):
         frechet_distance(moments(draw(9, 3)), moments(draw(9, 4)))
+
+
+@pytest.mark.parametrize("width", [1, 7, 64])
+def test_isotropic_gaussians_in_closed_form(width):
+    """|m|^2 + (s1 - s2)^2 d."""
+    identity, shift = torch.eye(width).double(), torch.linspace(-1, 2, width).double()
+    first, second = Moments(shift, 0.7**2 * identity, 9), Moments(torch.zeros(width).double(), 2.5**2 * identity, 9)
+    expected = float(shift @ shift) + (2.5 - 0.7) ** 2 * width
+    assert frechet_distance(first, second) == pytest.approx(expected, abs=1e-6)
+
+
+def running(batches):
+    found = RunningMoments()
+    for batch in batches:
+        found.update(batch)
+    return found
+
+
+def same(found, expected):
+    scale = float(expected.covariance.abs().max())
+    torch.testing.assert_close(found.mean, expected.mean, rtol=1e-12, atol=0)
+    torch.testing.assert_close(found.covariance, expected.covariance, rtol=0, atol=1e-9 * scale)
+    return found.count == expected.count
+
+
+@pytest.mark.parametrize("sizes", [[100], [1, 99], [0, 30, 0, 69, 1], [10] * 10])
+def test_moments_come_batch_by_batch(sizes):
+    """Far from 0, where sums of squares would cancel."""
+    vectors = draw(100, 5, 8) + 1e6
+    assert same(running(vectors.split(sizes)).moments(), moments(vectors))
+
+
+def test_many_processes_count_as_one():
+    vectors = draw(90, 4, 9).float()
+    parts = [running(part.split(7)) for part in vectors.split([40, 1, 0, 49])]
+    for order in (parts, parts[::-1]):
+        whole = RunningMoments()
+        for part in order:
+            whole.merge(part)
+        assert same(whole.moments(), moments(vectors))
+    assert parts[0].count == 40 and same(parts[0].moments(), moments(vectors[:40]))
+
+
+def test_features_may_come_of_a_network_in_any_mode():
+    features, found, weight = draw(20, 3), RunningMoments(), torch.ones(3, requires_grad=True)
+    with torch.inference_mode():
+        found.update(features[:8] * 1)
+    found.update(features[8:] * weight)
+    found.merge(running([features]))
+    assert same(found.moments(), moments(torch.cat([features, features]))) and not found.moments().mean.requires_grad
+
+
+def test_features_are_not_kept():
+    found = running([torch.rand(1000, 8)] * 3)
+    assert {name: value.numel() for name, value in vars(found).items() if torch.is_tensor(value)} == {
+        "_mean": 8,
+        "_scatter": 64,
+    }
+
+
+def test_features_of_another_kind_are_refused():
+    found = running([torch.rand(1, 4)])
+    with pytest.raises(ConfigError, match="at least 2"):
+        found.moments()
+    with pytest.raises(ConfigError, match="3 and 4 numbers"):
+        found.update(torch.rand(2, 3))
+    with pytest.raises(ConfigError, match=r"needed is \(N, D\)"):
+        found.update(torch.rand(4))
+    with pytest.raises(ConfigError, match="2 and 4 numbers"):
+        found.merge(running([torch.rand(1, 2)]))

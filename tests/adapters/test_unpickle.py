@@ -132,7 +132,7 @@ REASONS = {
     "torch.load.pt": "its pickle names torch.serialization.load",
     "new-opcodes.ckpt": "the instruction (FRAME|STACK_GLOBAL|SHORT_BINUNICODE|MEMOIZE)",
     "bare.pth": "bare pickle",
-    "old-format.pt": "before torch 1.6",
+    "old-format.pt": "its pickle names .*system, which no weights need",
     "torchscript.pt": "TorchScript",
     "tar.pt": "tar file",
     "objects.npz": "numpy",

@@ -52,8 +52,8 @@ def test_nothing_is_allocated():
 
 
 def test_a_run_is_timed_in_a_process_of_its_own(tiny_file):
-    runs = list(measure(str(tiny_file), [(48, 64), (32, 32)], [None, 1], device="cpu"))
-    assert [(run.height, run.width, run.steps) for run in runs] == [(32, 32, 2), (32, 32, 1), (48, 64, 2), (48, 64, 1)]
+    runs = list(measure(str(tiny_file), [(48, 64), (32, 32)], [1], device="cpu"))
+    assert [(run.height, run.width, run.steps) for run in runs] == [(32, 32, 1), (48, 64, 1)]
     assert all(run.seconds > 0 and run.peak_bytes > 0 and run.threads == 1 for run in runs)
     row = timed_row(recipe.read("tiny"), runs[0])
     assert row["size"] == "32x32" and row["device"] == "cpu, 1 threads"

@@ -48,11 +48,8 @@ def test_json_is_exact_and_valid(folders):
 def test_two_files_of_any_name(tmp_path):
     report = evaluate(save(tmp_path / "result.png", picture(1)), save(tmp_path / "clean.png", picture(2)))
     assert [score.name for score in report.images] == ["result"]
-    assert (
-        report.mean["psnr"]
-        == report.images[0].values["psnr"]
-        == pytest.approx(psnr(exact(picture(1)), exact(picture(2))), abs=1e-9)
-    )
+    expected = pytest.approx(psnr(exact(picture(1)), exact(picture(2))), abs=1e-9)
+    assert report.mean["psnr"] == report.images[0].values["psnr"] == expected
 
 
 def test_sixteen_bits_on_both_sides_are_rounded_to_eight_first(tmp_path):
@@ -107,10 +104,9 @@ def test_unlike_pictures_are_named(folders, size):
 
 
 def test_two_grey_pictures(tmp_path):
-    grey = [save(tmp_path / f"{seed}.png", picture(seed, (1, 24, 31))) for seed in (1, 2)]
-    assert evaluate(*grey).mean["psnr"] == pytest.approx(
-        psnr(picture(1, (1, 24, 31)), picture(2, (1, 24, 31))), abs=1e-9
-    )
+    grey = [picture(seed, (1, 24, 31)) for seed in (1, 2)]
+    files = [save(tmp_path / f"{seed}.png", each) for seed, each in enumerate(grey)]
+    assert evaluate(*files).mean["psnr"] == pytest.approx(psnr(*map(exact, grey)), abs=1e-9)
 
 
 def test_masks_that_cannot_serve(folders, tmp_path):

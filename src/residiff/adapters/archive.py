@@ -16,19 +16,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from residiff.adapters.unpickle import Plain
+from residiff.adapters.unpickle import EARLY, TAR_MAGIC, Plain
 from residiff.errors import ModelFileError
 
 # What the reader needs of the environment to find Python's and torch's own files
 KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMPDIR", "LANG")
 STARTS = {
-    b"\x80": "a bare pickle, or torch.save's format before torch 1.6; load it there and save it again",
+    b"\x80": "a bare pickle, not torch.save's; load it where it was made and save it by torch.save",
     b"\x93NUMPY": "an array of numpy; only archives of torch.save and safetensors are read",
     b"GGUF": "a GGUF file; only archives of torch.save and safetensors are read",
     b"\x1f\x8b": "packed by gzip; unpack it first",
     b"\x89HDF": "an HDF5 file; only archives of torch.save and safetensors are read",
 }
-TAR_MAGIC = slice(257, 262)
 
 Weights = Mapping[str, Tensor]
 
@@ -62,7 +61,7 @@ def read(path: Path) -> Archive:
             start = file.read(512)
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
-    if start.startswith(b"PK"):
+    if start.startswith((b"PK", EARLY)):
         return _unpickled(path)
     if start[8:9] == b"{":
         return _safetensors(path)

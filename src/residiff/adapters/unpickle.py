@@ -1,9 +1,10 @@
 """The one place that reads pickles, run as a process of its own: `python -m residiff.adapters.unpickle FILE FOLDER`.
 
-FILE must be an archive of torch.save (torch 1.6 and later). Before anything is unpickled, its table of contents and
-the pickle's instructions are looked through: TorchScript, packed or outsized members and every name but those of
-`HARMLESS` are refused. Then torch reads it with `weights_only`, under limits on memory, processor time and file size,
-and under a hook that refuses sockets, processes, libraries and files to write.
+FILE must be of torch.save: an archive (torch 1.6 and later), or the run of pickles that came before, which most
+published weights of metrics are. Before anything is unpickled, an archive's table of contents and the instructions of
+every pickle are looked through: TorchScript, packed or outsized members and every name but those of `HARMLESS` are
+refused. Then torch reads it with `weights_only`, under limits on memory, processor time and file size, and under a hook
+that refuses sockets, processes, libraries and files to write.
 
 The tensors go to FOLDER/tensors.safetensors, named by their path in the pickle ("model/init_conv.weight"); the plain
 values beside them, or {"refused": reason}, go to stdout as JSON.
@@ -12,6 +13,7 @@ values beside them, or {"refused": reason}, go to stdout as JSON.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import pathlib
@@ -34,6 +36,11 @@ MAX_DEPTH = 8
 MAX_SHARED = 4
 SPARE_MEMORY = 1 << 30
 
+# What a file of before torch 1.6 begins with, a pickled number, and how many pickles come before its storages
+EARLY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+EARLY_PICKLES = 5
+TAR_MAGIC = slice(257, 262)
+
 _STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 _TYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 _NUMPY = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype")
@@ -46,6 +53,26 @@ _PATHS = {
 
 class Refused(Exception):
     """The file may not or cannot be read."""
+
+
+def check_file(file: BinaryIO) -> None:
+    """`Refused` unless the file is of torch.save and its pickles name nothing but what is harmless; nothing is run."""
+    file.seek(0)
+    if file.read(len(EARLY)) == EARLY:
+        check_early(file)
+    else:
+        check_pickle(check_archive(file))
+
+
+def check_early(file: BinaryIO) -> None:
+    """`Refused` unless a file of before torch 1.6 begins with five harmless pickles within the first 64 MB."""
+    file.seek(0)
+    start = file.read(MAX_PICKLE)
+    if start[TAR_MAGIC] == b"ustar":
+        raise Refused("it is a tar file as well, which torch.save never writes")
+    pickles = io.BytesIO(start)
+    for _ in range(EARLY_PICKLES):
+        check_pickle(pickles)
 
 
 def check_archive(file: BinaryIO) -> bytes:
@@ -90,8 +117,11 @@ def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
         raise Refused("its members claim more bytes than the file has")
 
 
-def check_pickle(data: bytes) -> None:
-    """`Refused`, naming them, if the pickle holds names that are not harmless; nothing is run."""
+def check_pickle(data: bytes | BinaryIO) -> None:
+    """`Refused`, naming them, if the pickle holds names that are not harmless; nothing is run.
+
+    Of a file, one pickle is read, from where it stands to where that pickle ends.
+    """
     named = set()
     for instruction, argument, _ in _instructions(data):
         if instruction.name not in INSTRUCTIONS:
@@ -102,7 +132,7 @@ def check_pickle(data: bytes) -> None:
         raise Refused(f"its pickle names {', '.join(foreign[:8])}, which no weights need and which could run code")
 
 
-def _instructions(data: bytes) -> Iterator[tuple[pickletools.OpcodeInfo, object, int | None]]:
+def _instructions(data: bytes | BinaryIO) -> Iterator[tuple[pickletools.OpcodeInfo, object, int | None]]:
     try:
         yield from pickletools.genops(data)
     except ValueError as error:
@@ -215,7 +245,7 @@ def extract(source: str, folder: str, confine: Callable[[int], None] = confined)
     """
     try:
         with open(source, "rb") as file:
-            check_pickle(check_archive(file))
+            check_file(file)
             return {"plain": _read(file, str(Path(folder) / "tensors.safetensors"), confine)}
     except Refused as error:
         return {"refused": str(error)}
@@ -236,13 +266,15 @@ INSTRUCTIONS = frozenset(
     ["PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "BUILD", "NEWOBJ", "BINPERSID", "NONE", "NEWTRUE", "NEWFALSE",
      "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2",
      "TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS", "BINPUT", "LONG_BINPUT",
-     "BINGET", "LONG_BINGET"]
+     "BINGET", "LONG_BINGET", "SHORT_BINSTRING"]
 )  # fmt: skip
 HARMLESS = frozenset(
     [
         "collections.OrderedDict",
+        "torch._utils._rebuild_tensor",
         "torch._utils._rebuild_tensor_v2",
         "torch._utils._rebuild_parameter",
+        "torch.nn.parameter.Parameter",
         "torch.Size",
         "torch.device",
         *(f"torch.{name}Storage" for name in _STORAGES),

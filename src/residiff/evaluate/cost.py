@@ -134,7 +134,7 @@ def measure(
 
 def _measured(model: str, size: tuple[int, int], steps: int | None, device: str, threads: int) -> Run:
     torch.set_num_threads(threads)
-    before = _held("VmRSS")
+    before = held("VmRSS")
     restorer = load(model, device)
     picture = Picture(torch.full((3, *size), 0.5))
     mask = Picture(torch.ones(1, *size)) if restorer.descriptor.needs_mask else None
@@ -144,13 +144,13 @@ def _measured(model: str, size: tuple[int, int], steps: int | None, device: str,
         restorer.restore(picture, mask, steps=steps, seed=0)
         seconds.append(time.perf_counter() - began)
     on_card = restorer.device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated() if on_card else _held("VmHWM") - before
+    peak = torch.cuda.max_memory_allocated() if on_card else held("VmHWM") - before
     taken = restorer.descriptor.steps if steps is None else steps
     return Run(*size, taken, median(seconds[1:]), peak, str(restorer.device), 0 if on_card else threads)
 
 
-def _held(key: str) -> int:
-    """Bytes of this process: "VmRSS" now, "VmHWM" the most so far."""
+def held(key: str) -> int:
+    """Bytes of this process: "VmRSS" now, "VmHWM" the most so far (where the system tells)."""
     if not _STATUS.is_file():
         # Neither macOS nor Windows tells the most that a process has held of itself alone
         return int(psutil.Process().memory_info().rss)

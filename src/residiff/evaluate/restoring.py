@@ -15,6 +15,7 @@ from residiff.data.parts import PictureSet
 from residiff.data.settings import Resize
 from residiff.data.transforms import resize
 from residiff.errors import ConfigError, check_range
+from residiff.evaluate.cost import count, held
 from residiff.evaluate.folders import inputs_of
 from residiff.evaluate.pairing import Item, tested
 from residiff.evaluate.protocol import Protocol
@@ -28,10 +29,11 @@ MOST_SEEDS = 1000
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture restored from one seed in `seconds`, and its scores."""
+    """A picture of (height, width) restored from one seed in `seconds`, and its scores."""
 
     seed: int
     seconds: float
+    size: tuple[int, int]
     scored: Scored
 
 
@@ -87,7 +89,8 @@ class ModelEvaluation:
         matte = None if mask is None or not self.protocol.takes_mask else scan_of(mask, f"the mask of {name}")
         scans = {"predicted": found, "truth": truth, "mask": matte}
         hashes = {side: each.sha256 for side, each in scans.items() if each is not None}
-        return Drawn(seed, seconds, Scored(scorer.score(found, truth, matte, name), hashes))
+        size = (degraded.pixels.shape[1], degraded.pixels.shape[2])
+        return Drawn(seed, seconds, size, Scored(scorer.score(found, truth, matte, name), hashes))
 
     def _sized(self, picture: Picture, *, is_mask: bool) -> Picture:
         data = self.restorer.recipe.data
@@ -98,10 +101,11 @@ class ModelEvaluation:
     def result(self, drawn: Iterable[Drawn], label: str = "") -> Result:
         """What came of it: of each picture the mean over the seeds; the means of each seed are among the facts."""
         by_seed: dict[int, list[Scored]] = {seed: [] for seed in self.seeds}
-        seconds = []
+        seconds, size = [], (0, 0)
         for each in drawn:
             by_seed[each.seed].append(each.scored)
             seconds.append(each.seconds)
+            size = max(size, each.size)
         first = by_seed[self.seeds[0]]
         masked = "mask" in first[0].hashes
         sides = ("predicted", *(("truth",) if self.protocol.truth else ()), *(("mask",) if masked else ()))
@@ -112,10 +116,10 @@ class ModelEvaluation:
             inputs={side: inputs_of(self.source, side, first) for side in sides},
             label=label or self.restorer.descriptor.name,
             left_out=Scorer.of(self.protocol, self.weights).left_out,
-            facts=self._facts(by_seed, seconds),
+            facts=self._facts(by_seed) | self._cost(seconds, size),
         )
 
-    def _facts(self, by_seed: dict[int, list[Scored]], seconds: list[float]) -> dict[str, object]:
+    def _facts(self, by_seed: dict[int, list[Scored]]) -> dict[str, object]:
         means = {
             str(seed): Result("", 0, tuple(each.score for each in scored)).mean for seed, scored in by_seed.items()
         }
@@ -126,13 +130,23 @@ class ModelEvaluation:
             "steps": self.steps or model.steps,
             "seeds": list(self.seeds),
             "means": means,
-            "device": str(self.restorer.device),
-            "seconds": median(seconds),
         }
         if len(means) > 1:
             rows = list(means.values())
             facts["spread"] = {name: stdev(row[name] for row in rows) for name in rows[0]}
         return facts
+
+    def _cost(self, seconds: list[float], size: tuple[int, int]) -> dict[str, object]:
+        """The median of the seconds a picture, the process's memory, and MACs of the largest picture of `size`."""
+        counted, steps = count(self.restorer.recipe, *size), self.steps or self.restorer.descriptor.steps
+        return {
+            "device": str(self.restorer.device),
+            "seconds": median(seconds),
+            "peak_MiB": round(held("VmHWM") / 2**20),
+            "parameters_M": counted.parameters / 1e6,
+            "GMAC": counted.macs * steps / 1e9,
+            "size": f"{size[1]}x{size[0]}",
+        }
 
 
 def open_model_evaluation(

@@ -130,7 +130,8 @@ def scan(part: Part) -> Scan:
 def scan_of(picture: Picture, name: str, saving: Saving = Saving.ROUND) -> Scan:
     """A picture in memory, made 8 bits as `saving` says."""
     scaled = picture.pixels * 255
-    whole = scaled.round() if saving is Saving.ROUND else scaled.floor()
+    # As pictures are written, half up
+    whole = (scaled + 0.5).floor() if saving is Saving.ROUND else scaled.floor()
     pixels = whole.clamp_(0, 255).to(torch.uint8)
     digest = hashlib.sha256(f"{picture.bit_depth} {tuple(pixels.shape)}".encode())
     digest.update((picture.pixels if picture.bit_depth == 16 else pixels).contiguous().numpy().data)

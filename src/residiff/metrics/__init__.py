@@ -2,7 +2,7 @@
 
 from residiff.metrics.colour import luma, rgb2ycbcr
 from residiff.metrics.delta_e import delta_e_2000
-from residiff.metrics.frechet import Moments, RandomFeatures, frechet_distance, image_moments, moments
+from residiff.metrics.frechet import Moments, RandomFeatures, RunningMoments, frechet_distance, image_moments, moments
 from residiff.metrics.lab import LabError, lab_d50, lab_d65, lab_error
 from residiff.metrics.resize import Rounding, imresize, opencv_resize, pillow_resize
 from residiff.metrics.scales import ms_ssim
@@ -17,6 +17,7 @@ __all__ = [
     "Moments",
     "RandomFeatures",
     "Rounding",
+    "RunningMoments",
     "Window",
     "delta_e_2000",
     "frechet_distance",

@@ -1,11 +1,13 @@
 """The Frechet distance between two sets of images, in the features of a network.
 
-With an Inception network as `features` it is the FID; with `RandomFeatures`, which needs no weights to be fetched, it
-is a distance of the same kind with numbers of its own: compare it with itself alone.
+With an Inception network as `features` it is the FID of Heusel et al., GANs trained by a two time-scale update rule,
+NeurIPS 2017; with `RandomFeatures`, which needs no weights to be fetched, it is a distance of the same kind with
+numbers of its own: compare it with itself alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -35,10 +37,75 @@ def moments(vectors: Tensor) -> Moments:
     return Moments(wide.mean(0), wide.T.cov(), len(vectors))
 
 
+class RunningMoments:
+    """Moments of features that come batch by batch, none of which is kept: O(D^2) memory, whatever their number.
+
+    Sums of squares about the mean are put together by the rule of Chan, Golub and LeVeque, Updating formulae and a
+    pairwise algorithm for computing sample variances, 1979, in float64: nothing cancels where the mean is far from 0,
+    and in whatever batches and processes the features came, the result is that of `moments` to rounding.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean, self._scatter = torch.zeros(0), torch.zeros(0, 0)
+
+    def update(self, features: Tensor) -> None:
+        """Take in features (N, D), N of 0 or more.
+
+        Raises
+        ------
+        ConfigError
+            If they are not (N, D), or D is not that of those before.
+        """
+        if features.ndim != 2:
+            raise ConfigError(f"the features are {tuple(features.shape)}; needed is (N, D)")
+        # Tensors made within the caller's inference mode could not be added to outside it
+        with torch.inference_mode(False), torch.no_grad():
+            if len(features):
+                wide = features.cpu().double()
+                mean = wide.mean(0)
+                rows = torch.cat([wide - mean, self._shifted(len(wide), mean)])
+                self._scatter.addmm_(rows.T, rows)
+
+    def merge(self, other: RunningMoments) -> None:
+        """Take in what another has taken in, in another process say; the other stays as it is.
+
+        Raises
+        ------
+        ConfigError
+            If the two have features of different lengths.
+        """
+        with torch.inference_mode(False), torch.no_grad():
+            if other.count:
+                apart = self._shifted(other.count, other._mean)
+                self._scatter.add_(other._scatter).addmm_(apart.T, apart)
+
+    def moments(self) -> Moments:
+        """Of all features so far; `ConfigError` if there are fewer than 2."""
+        if self.count < 2:
+            raise ConfigError(f"there are {self.count} features; moments need at least 2")
+        return Moments(self._mean.clone(), self._scatter / (self.count - 1), self.count)
+
+    def _shifted(self, count: int, mean: Tensor) -> Tensor:
+        """Take in the mean and number of more features; gives the row (1, D) whose square their distance adds."""
+        if not self.count:
+            self._mean, self._scatter = torch.zeros_like(mean), mean.new_zeros(len(mean), len(mean))
+        elif len(mean) != len(self._mean):
+            raise ConfigError(f"features of {len(mean)} and {len(self._mean)} numbers cannot be put together")
+        apart, total = mean - self._mean, self.count + count
+        row = apart * math.sqrt(self.count * count / total)
+        self._mean = self._mean + apart * (count / total)
+        self.count = total
+        return row[None]
+
+
 def image_moments(images: Iterable[Tensor], features: Features) -> Moments:
-    """Moments of the features of batches (N, 3, H, W) in [0, 1]."""
+    """Moments of the features of batches (N, 3, H, W) in [0, 1], one batch in memory at a time."""
+    running = RunningMoments()
     with torch.inference_mode():
-        return moments(torch.cat([features(batch) for batch in images]))
+        for batch in images:
+            running.update(features(batch))
+    return running.moments()
 
 
 def frechet_distance(first: Moments, second: Moments) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
@@ -11,12 +12,27 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from residiff.plots.style import DARK, LIGHT, Theme
+
 
 class Script(NamedTuple):
     """A script as it stands in a page, and what the page's content security policy calls it: it alone may run."""
 
     text: Markup
     source: str
+
+
+class Curve(NamedTuple):
+    """A plot as data URIs for light and dark pages, and what it shows in words."""
+
+    light: str
+    dark: str
+    alt: str
+
+
+def curve(draw: Callable[[Theme], bytes], alt: str) -> Curve:
+    """The plot that `draw` makes as SVG."""
+    return Curve(data_uri(draw(LIGHT), "svg+xml"), data_uri(draw(DARK), "svg+xml"), alt)
 
 
 def template(name: str) -> Template:

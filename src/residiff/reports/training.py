@@ -12,9 +12,8 @@ from residiff import environment
 from residiff.errors import ConfigError
 from residiff.files import write_bytes
 from residiff.plots.history import Event, History
-from residiff.plots.style import DARK, LIGHT
 from residiff.plots.training import Panel, panel_svg, panels, plot_training, thinned
-from residiff.reports.pages import data_uri, template
+from residiff.reports.pages import Curve, curve, template
 from residiff.reports.run_folder import RunFolder, read_run
 from residiff.reports.words import duration, in_words, moment, over, plural, signed, source
 from residiff.train import RECIPE
@@ -30,15 +29,6 @@ class Tile(NamedTuple):
     label: str
     value: str
     note: str = ""
-
-
-class Curve(NamedTuple):
-    """A panel as data URIs for light and dark pages."""
-
-    label: str
-    light: str
-    dark: str
-    alt: str
 
 
 class Row(NamedTuple):
@@ -189,11 +179,11 @@ def _parts(history: History) -> str:
 
 
 def _curve(history: History, panel: Panel) -> Curve:
-    light, dark = (data_uri(panel_svg(history, panel, theme), "svg+xml") for theme in (LIGHT, DARK))
     thin = thinned(panel.of(history), smooth=panel.logarithmic)
     first, last = (f"{thin.values[place]:.4g} at step {int(thin.steps[place]):,}" for place in (0, -1))
     scale = ", on a logarithmic scale" if panel.logarithmic else ""
-    return Curve(panel.label, light, dark, f"Curve of the {panel.label} from {first} to {last}{scale}.")
+    alt = f"Curve of the {panel.label} from {first} to {last}{scale}."
+    return curve(lambda theme: panel_svg(history, panel, theme), alt)
 
 
 def _validated(history: History) -> list[int]:

@@ -71,6 +71,7 @@ def test_a_missing_file(tmp_path):
         (result(protocol="rain-y"), "different protocols.*score both by one"),
         (result(version=2), "different protocols"),
         (result(inputs=INPUTS | {"truth": Inputs("other", 2, "dd")}), r"different truth pictures \(gt, other\)"),
+        (result(facts={"networks": {"niqe": "own fit"}}), "networks of different weights"),
     ],
 )
 def test_what_cannot_be_compared(other, said):

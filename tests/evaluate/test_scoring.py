@@ -7,7 +7,7 @@ from pictures import near, picture, save
 
 from residiff.data import images
 from residiff.errors import ConfigError, ImageDecodeError
-from residiff.evaluate import open_evaluation
+from residiff.evaluate import evaluate, open_evaluation
 from residiff.evaluate.scoring import WORTH_PROCESSES
 
 
@@ -22,10 +22,9 @@ def many(tmp_path_factory):
 
 
 def test_processes_change_nothing(many):
-    opened = open_evaluation(*many)
-    alone, shared = (opened.result(opened.scores(processes)) for processes in (1, 2))
+    alone, shared = (evaluate(*many, processes=processes) for processes in (1, 2))
     assert alone == shared
-    assert len(alone.images) == opened.total == 2 * WORTH_PROCESSES
+    assert len(alone.images) == open_evaluation(*many).total == 2 * WORTH_PROCESSES
 
 
 def test_a_bad_picture_stops_other_processes_too(many, tmp_path):
@@ -34,9 +33,8 @@ def test_a_bad_picture_stops_other_processes_too(many, tmp_path):
             target = tmp_path / folder.name / path.name
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(path.read_bytes()[:70] if path.name == "33.png" else path.read_bytes())
-    opened = open_evaluation(tmp_path / "p", tmp_path / "t")
     with pytest.raises(ImageDecodeError, match=r"33\.png"):
-        list(opened.scores(2))
+        evaluate(tmp_path / "p", tmp_path / "t", processes=2)
 
 
 def test_hashes_are_of_names_and_pixels(many, tmp_path):

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from residiff.errors import ConfigError
 from residiff.metrics.natural import asymmetric_gaussian, normalised, patch_features
-from residiff.metrics.niqe import Pristine, fit_pristine, image_features, matlab_grey, niqe
+from residiff.metrics.naturalness import Pristine, fit_pristine, image_features, matlab_grey, niqe
 from residiff.seeds import generator
 
 
@@ -108,8 +108,9 @@ def test_the_whole_is_the_definition():
 
 
 def test_the_published_package_gives_the_same():
-    """BasicSR 1.4.2's `niqe` with these parameters and this resize, its window of MATLAB's."""
+    """BasicSR 1.4.2's `niqe` with these parameters, of this resize and of its own."""
     assert niqe(texture(200, 300, 3), simple(), halved) == pytest.approx(13.0686918411, rel=1e-9)
+    assert niqe(texture(200, 300, 3), simple()) == pytest.approx(13.07651271, rel=1e-7)
 
 
 def test_black_patches_count_as_far_as_they_can_be_measured():
@@ -139,7 +140,9 @@ def test_coefficients_are_blind_to_brightness_and_of_variance_below_one():
 
 def test_a_fit_knows_its_own_kind():
     """Photographs alike are near, noise and blur far, the more the farther."""
-    pristine = fit_pristine([texture(384, 384, seed) for seed in range(10, 14)], halved, "texture", 0.0)
+    pristine = fit_pristine(
+        [texture(384, 384, seed) for seed in range(10, 14)], "texture", threshold=0.0, resize=halved
+    )
     luma, noise = texture(384, 384, 20), torch.randn(384, 384, generator=generator(6))
     blurred = [torch.from_numpy(scipy.ndimage.gaussian_filter(luma[0].numpy(), s))[None].round() for s in (1, 2)]
     noisy = [(luma + s * noise).round().clamp(0, 255) for s in (10, 40)]
@@ -150,7 +153,7 @@ def test_a_fit_knows_its_own_kind():
 
 def test_an_image_is_nowhere_from_itself():
     luma = texture(384, 384, 7)
-    pristine = fit_pristine([luma], halved, "itself", 0.0)
+    pristine = fit_pristine([luma], "itself", threshold=0.0, resize=halved)
     assert niqe(luma, pristine, halved) == pytest.approx(0, abs=1e-6)
     features, _ = image_features(luma, halved)
     np.testing.assert_allclose(pristine.mean, features.numpy().mean(0))
@@ -161,11 +164,11 @@ def test_only_sharp_patches_are_fitted():
     luma = texture(384, 192, 8)
     soft = luma.clone()
     soft[:, :192] = 128 + (soft[:, :192] - 128) * 0.5
-    sharp = fit_pristine([soft], halved, "own")
+    sharp = fit_pristine([soft], "own", resize=halved)
     features, sharpness = image_features(soft, halved)
     assert (sharpness > 0.75 * sharpness.max()).tolist() == [False] * 4 + [True] * 4
     np.testing.assert_allclose(sharp.mean, features[4:].mean(0))
-    assert not np.allclose(sharp.mean, fit_pristine([soft], halved, "own", 0.0).mean)
+    assert not np.allclose(sharp.mean, fit_pristine([soft], "own", threshold=0.0, resize=halved).mean)
 
 
 def test_grey_levels_are_matlabs():
@@ -185,9 +188,9 @@ def test_what_cannot_be_measured_is_refused():
     with pytest.raises(ConfigError, match="not finite"):
         niqe(torch.full((1, 200, 200), torch.nan), simple(), halved)
     with pytest.raises(ConfigError, match="another name"):
-        fit_pristine([texture(200, 200)], halved, "published")
+        fit_pristine([texture(200, 200)], "published", resize=halved)
     with pytest.raises(ConfigError, match="no photographs"):
-        fit_pristine([], halved, "own")
+        fit_pristine([], "own", resize=halved)
     with pytest.raises(ConfigError, match=r"\(35,\) and \(36, 36\)"):
         Pristine(torch.zeros(35), torch.zeros(36, 36), "own")
     with pytest.raises(ConfigError, match="not finite"):

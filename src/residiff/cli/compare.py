@@ -66,8 +66,9 @@ def compare(
     opened = open_comparison(
         results, truth, mask, degraded=degraded, labels=label or [], protocol=protocol, measure=measure,
         baseline=baseline, layout=layout, recursive=recursive, partial=partial, weights=weights,
+        processes=processes or os.cpu_count() or 1,
     )  # fmt: skip
-    comparison = opened.compared(processes or os.cpu_count() or 1, _counted)
+    comparison = opened.compared(_counted)
     if json:
         show_json(figures(comparison))
     else:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from residiff.cli.console import interruptible, note, progress, show_json, show_table
 
 if TYPE_CHECKING:
-    from residiff.evaluate import Result
+    from residiff.evaluate import Evaluation, Result
 
 EXAMPLE = "Example: residiff evaluate restored/ truth/ --json. Or: residiff evaluate --model denoise --data pairs/"
 Item = TypeVar("Item")
@@ -62,32 +62,31 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score pictures against the truth by a published protocol, or a model on a data set, in one go."""
-    from residiff.errors import ConfigError
     from residiff.evaluate import open_evaluation, open_model_evaluation
     from residiff.restore import load
 
-    result: Result
-    if predicted is not None and model is None and data is None:
-        given = open_evaluation(
-            predicted,
-            truth,
-            mask,
-            protocol=protocol,
-            layout=layout,
-            recursive=recursive,
-            partial=partial,
-            weights=weights,
-        )
-        result = given.result(_counted(given.scores(processes or os.cpu_count() or 1), given.total), label)
-    elif predicted is None and model is not None and data is not None:
-        made = open_model_evaluation(
-            load(model, device), data, protocol=protocol, layout=layout or "auto", seed=seed, repeats=repeats,
-            steps=steps, weights=weights, output=output if save else None, as_trained=as_trained,
+    _check(predicted, model, data, save and output is None)
+    opened: Evaluation[Any]
+    if predicted is not None:
+        opened = open_evaluation(
+            predicted, truth, mask, protocol=protocol, layout=layout, recursive=recursive, partial=partial,
+            weights=weights, processes=processes or os.cpu_count() or 1,
         )  # fmt: skip
-        result = made.result(_counted(made.scores(), made.total), label)
     else:
-        raise ConfigError("give the pictures to score and the true ones, or --model and --data")
-    _show(result, output, json)
+        opened = open_model_evaluation(
+            load(str(model), device), Path(str(data)), protocol=protocol, layout=layout or "auto", seed=seed,
+            repeats=repeats, steps=steps, weights=weights, output=output if save else None, as_trained=as_trained,
+        )  # fmt: skip
+    _show(opened.result(_counted(opened.scores(), opened.total), label), output, json)
+
+
+def _check(predicted: Path | None, model: str | None, data: Path | None, saves: bool) -> None:
+    from residiff.errors import ConfigError
+
+    if saves:
+        raise ConfigError("--save writes what a model makes into the output folder; name it with --output")
+    if (predicted is None) == (model is None) or (model is None) != (data is None):
+        raise ConfigError("give the pictures to score and the true ones, or else --model and --data")
 
 
 def _counted(items: Iterator[Item], total: int) -> Iterator[Item]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from residiff.data.pair import Pair, Pairs
 from residiff.data.purposes import LOADER
 from residiff.errors import ConfigError, ImageError, ResidiffError, ResourceError
+from residiff.parallel import CONTEXT
 from residiff.seeds import generator
 
 # Substitutes are numbers that no training reaches, so far apart that they are of other epochs
 FAR = 2**40
 SUBSTITUTES = 100
 NAMED_FAULTS = 5
-CONTEXT = "spawn" if os.name == "nt" else "forkserver"
 # Updates that the workers have ready between them, or one each
 READ_AHEAD = 4
 

@@ -2,15 +2,16 @@
 
 from residiff.evaluate.cost import cost_rows, parse_size, timed_row
 from residiff.evaluate.cost import measure as measure_cost
-from residiff.evaluate.folders import PairEvaluation, evaluate, inputs_of, open_evaluation
-from residiff.evaluate.pairing import degraded_of, pair
+from residiff.evaluate.distributions import SetEvaluation
+from residiff.evaluate.folders import Evaluation, PairEvaluation, evaluate, inputs_of, open_evaluation
+from residiff.evaluate.pairing import degraded_of
 from residiff.evaluate.protocol import Protocol, Saving, SetProtocol
 from residiff.evaluate.protocols import DEFAULT, PROTOCOLS, described
 from residiff.evaluate.protocols import find as find_protocol
 from residiff.evaluate.protocols import find_paired as find_paired_protocol
 from residiff.evaluate.published import PublishedTable, published_table, published_tables
 from residiff.evaluate.restoring import ModelEvaluation, open_model_evaluation
-from residiff.evaluate.results import RESULT, Inputs, Result, Score, check_comparable, finite
+from residiff.evaluate.results import RESULT, Result, Score, check_comparable, finite
 from residiff.evaluate.results import load as load_result
 from residiff.evaluate.scoring import Scored, scan
 from residiff.evaluate.statistics import Difference, Interval, bootstrap, difference, holm
@@ -21,7 +22,7 @@ __all__ = [
     "PROTOCOLS",
     "RESULT",
     "Difference",
-    "Inputs",
+    "Evaluation",
     "Interval",
     "ModelEvaluation",
     "PairEvaluation",
@@ -31,6 +32,7 @@ __all__ = [
     "Saving",
     "Score",
     "Scored",
+    "SetEvaluation",
     "SetProtocol",
     "Table",
     "TableFormat",
@@ -50,7 +52,6 @@ __all__ = [
     "measure_cost",
     "open_evaluation",
     "open_model_evaluation",
-    "pair",
     "parse_size",
     "published_table",
     "published_tables",

@@ -20,10 +20,11 @@ from residiff.data.images import Picture
 from residiff.data.parts import FilePart, Part
 from residiff.data.transforms import resize
 from residiff.errors import ConfigError
-from residiff.evaluate.networks import Features, network_features
+from residiff.evaluate.networks import network_features
 from residiff.evaluate.protocol import Distance, SetProtocol
 from residiff.evaluate.results import Inputs, Result
 from residiff.metrics import RunningMoments, frechet_distance, inception_score, kernel_distance
+from residiff.metrics.frechet import Features
 
 _BATCH = 32
 

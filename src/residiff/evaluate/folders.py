@@ -3,33 +3,55 @@
 from __future__ import annotations
 
 import hashlib
+import typing
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from residiff.errors import ConfigError
+from residiff.evaluate.distributions import open_sets
 from residiff.evaluate.pairing import Paired, pair
-from residiff.evaluate.protocol import Protocol
-from residiff.evaluate.protocols import DEFAULT, find_paired
+from residiff.evaluate.protocol import Protocol, SetProtocol
+from residiff.evaluate.protocols import DEFAULT, find
 from residiff.evaluate.results import Inputs, Result
 from residiff.evaluate.scoring import Scored, Scorer, score_all
+
+Scores = TypeVar("Scores")
+
+
+class Evaluation(typing.Protocol[Scores]):
+    """What is about to be scored."""
+
+    @property
+    def total(self) -> int:
+        """How many pictures are."""
+        ...
+
+    def scores(self) -> Iterator[Scores]:
+        """Score them one by one, or a few at a time; nothing is done before it is asked for."""
+        ...
+
+    def result(self, scored: Iterable[Scores], label: str = "") -> Result:
+        """What came of it, from all that `scores` gives."""
+        ...
 
 
 @dataclass(frozen=True)
 class PairEvaluation:
-    """Pictures that are paired and about to be scored.
+    """Pictures that are paired and about to be scored by `scorer`, in so many `processes`.
 
     `places` say by side, "predicted", "truth" and "mask", where they are from.
     """
 
-    protocol: Protocol
+    scorer: Scorer
     paired: Paired
     places: dict[str, str]
-    weights: str | None = None
+    processes: int = 1
 
-    def scores(self, processes: int = 1) -> Iterator[Scored]:
+    def scores(self) -> Iterator[Scored]:
         """Score them, in the order of their names; see `scoring.score_all`."""
-        return score_all(self.paired.items, self.protocol, weights=self.weights, processes=processes)
+        return score_all(self.paired.items, self.scorer, processes=self.processes)
 
     @property
     def total(self) -> int:
@@ -40,13 +62,14 @@ class PairEvaluation:
         """What came of it, when all are scored."""
         every = list(scored)
         return Result(
-            self.protocol.name,
-            self.protocol.version,
+            self.scorer.protocol.name,
+            self.scorer.protocol.version,
             tuple(each.score for each in every),
             inputs={side: inputs_of(place, side, every) for side, place in self.places.items()},
             label=label,
             missing=self.paired.missing,
-            left_out=Scorer.of(self.protocol, self.weights).left_out,
+            left_out=self.scorer.left_out,
+            facts={"networks": dict(self.scorer.networks)} if self.scorer.networks else {},
         )
 
 
@@ -60,10 +83,12 @@ def open_evaluation(
     recursive: bool = False,
     partial: bool = False,
     weights: str | None = None,
-) -> PairEvaluation:
+    processes: int = 1,
+) -> Evaluation[Any]:
     """Pair pictures for a protocol; nothing is read yet. See `pairing.pair` for the arguments.
 
-    `weights` is a file, folder or hub address of the weights that LPIPS, DISTS and NIQE need.
+    Under a protocol that scores sets as wholes they are not paired. `weights` is a file, folder or hub address of the
+    weights that LPIPS, DISTS, NIQE and FID need; `processes` score at once.
 
     Raises
     ------
@@ -71,16 +96,17 @@ def open_evaluation(
         If there is no such protocol, it needs true pictures or masks that are not given or has no use for those that
         are, or the pictures cannot be paired.
     """
-    chosen = find_paired(protocol)
+    chosen = find(protocol)
+    if isinstance(chosen, SetProtocol):
+        return open_sets(chosen, predicted, truth, weights)
     _check_given(chosen, truth, mask)
     paired = pair(predicted, truth, mask, layout=layout, recursive=recursive, partial=partial)
     masked = paired.items[0].mask is not None
     if chosen.needs_mask and not masked:
         raise ConfigError(f"{chosen.name} scores by region and needs masks; give them with --mask")
     places = {"predicted": predicted, "truth": truth, "mask": mask or (truth if masked else None)}
-    return PairEvaluation(
-        chosen, paired, {side: str(path) for side, path in places.items() if path is not None}, weights
-    )
+    told = {side: str(path) for side, path in places.items() if path is not None}
+    return PairEvaluation(Scorer.of(chosen, weights), paired, told, processes)
 
 
 def _check_given(protocol: Protocol, truth: Path | None, mask: Path | None) -> None:
@@ -112,8 +138,8 @@ def evaluate(
     ImageError
         If a picture cannot be read.
     """
-    opened = open_evaluation(predicted, truth, mask, protocol=protocol)
-    return opened.result(opened.scores(processes))
+    opened = open_evaluation(predicted, truth, mask, protocol=protocol, processes=processes)
+    return opened.result(opened.scores())
 
 
 def inputs_of(place: str, side: str, scored: Sequence[Scored]) -> Inputs:

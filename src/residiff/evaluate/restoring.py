@@ -18,7 +18,6 @@ from residiff.errors import ConfigError, check_range
 from residiff.evaluate.cost import count, held
 from residiff.evaluate.folders import inputs_of
 from residiff.evaluate.pairing import Item, tested
-from residiff.evaluate.protocol import Protocol
 from residiff.evaluate.protocols import DEFAULT, find_paired
 from residiff.evaluate.results import Result, Score
 from residiff.evaluate.scoring import Scan, Scored, Scorer, scan, scan_of
@@ -50,13 +49,12 @@ class ModelEvaluation:
     as_trained : whether degraded pictures are first resized as the model's recipe says of its training data
     """
 
-    protocol: Protocol
+    scorer: Scorer
     restorer: Restorer
     items: tuple[Item, ...]
     source: str
     seeds: tuple[int, ...] = (0,)
     steps: int | None = None
-    weights: str | None = None
     output: Path | None = None
     as_trained: bool = False
 
@@ -67,30 +65,27 @@ class ModelEvaluation:
 
     def scores(self) -> Iterator[Drawn]:
         """Restore and score each picture from each seed."""
-        scorer = Scorer.of(self.protocol, self.weights)
         for item in self.items:
             degraded = self._sized(item.predicted.read(), is_mask=False)
             truth = scan(item.truth) if item.truth is not None else None
             mask = None if item.mask is None else item.mask.read()
             for seed in self.seeds:
-                yield self._drawn(scorer, item.name, degraded, truth, mask, seed)
+                yield self._drawn(item.name, degraded, truth, mask, seed)
 
-    def _drawn(
-        self, scorer: Scorer, name: str, degraded: Picture, truth: Scan | None, mask: Picture | None, seed: int
-    ) -> Drawn:
+    def _drawn(self, name: str, degraded: Picture, truth: Scan | None, mask: Picture | None, seed: int) -> Drawn:
         shown = None if mask is None or not self.restorer.descriptor.needs_mask else self._sized(mask, is_mask=True)
         began = time.perf_counter()
         restored = self.restorer.restore(degraded, shown, steps=self.steps, seed=seed)
         seconds = time.perf_counter() - began
         if self.output is not None:
             images.write(self.output / f"seed-{seed}" / f"{name}.png", restored)
-        found = scan_of(restored, f"{name}, restored", self.protocol.saving)
+        found = scan_of(restored, f"{name}, restored", self.scorer.protocol.saving)
         # A mask that the protocol has no use for has served the network alone
-        matte = None if mask is None or not self.protocol.takes_mask else scan_of(mask, f"the mask of {name}")
+        matte = None if mask is None or not self.scorer.protocol.takes_mask else scan_of(mask, f"the mask of {name}")
         scans = {"predicted": found, "truth": truth, "mask": matte}
         hashes = {side: each.sha256 for side, each in scans.items() if each is not None}
         size = (degraded.pixels.shape[1], degraded.pixels.shape[2])
-        return Drawn(seed, seconds, size, Scored(scorer.score(found, truth, matte, name), hashes))
+        return Drawn(seed, seconds, size, Scored(self.scorer.score(found, truth, matte, name), hashes))
 
     def _sized(self, picture: Picture, *, is_mask: bool) -> Picture:
         data = self.restorer.recipe.data
@@ -108,14 +103,14 @@ class ModelEvaluation:
             size = max(size, each.size)
         first = by_seed[self.seeds[0]]
         masked = "mask" in first[0].hashes
-        sides = ("predicted", *(("truth",) if self.protocol.truth else ()), *(("mask",) if masked else ()))
+        sides = ("predicted", *(("truth",) if self.scorer.protocol.truth else ()), *(("mask",) if masked else ()))
         return Result(
-            self.protocol.name,
-            self.protocol.version,
+            self.scorer.protocol.name,
+            self.scorer.protocol.version,
             tuple(_mean_over_seeds(scores) for scores in zip(*by_seed.values(), strict=True)),
             inputs={side: inputs_of(self.source, side, first) for side in sides},
             label=label or self.restorer.descriptor.name,
-            left_out=Scorer.of(self.protocol, self.weights).left_out,
+            left_out=self.scorer.left_out,
             facts=self._facts(by_seed) | self._cost(seconds, size),
         )
 
@@ -131,6 +126,7 @@ class ModelEvaluation:
             "seeds": list(self.seeds),
             "means": means,
         }
+        facts |= {"networks": dict(self.scorer.networks)} if self.scorer.networks else {}
         if len(means) > 1:
             rows = list(means.values())
             facts["spread"] = {name: stdev(row[name] for row in rows) for name in rows[0]}
@@ -184,7 +180,9 @@ def open_model_evaluation(
     for each in (seed, seed + repeats - 1):
         restorer.check(steps=steps, seed=each, masked=restorer.descriptor.needs_mask)
     seeds = tuple(range(seed, seed + repeats))
-    return ModelEvaluation(chosen, restorer, items, pictures.source, seeds, steps, weights, output, as_trained)
+    return ModelEvaluation(
+        Scorer.of(chosen, weights), restorer, items, pictures.source, seeds, steps, output, as_trained
+    )
 
 
 def _items(pictures: PictureSet, with_truth: bool) -> tuple[Item, ...]:

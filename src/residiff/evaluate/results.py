@@ -178,12 +178,14 @@ def _infinite(values: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def check_comparable(results: Sequence[Result]) -> None:
-    """Raise `ConfigError` unless all are of one protocol and version, and were held against the same true pictures."""
+    """Raise `ConfigError` unless all are of one protocol, version, set of true pictures and set of weights."""
     first = results[0]
     for other in results[1:]:
         if (other.protocol, other.version) != (first.protocol, first.version):
             told = " and ".join(f"{each.title} by {each.protocol} {each.version}" for each in (first, other))
             raise ConfigError(f"figures of different protocols cannot stand in one table: {told}; score both by one")
+        if other.facts.get("networks", {}) != first.facts.get("networks", {}):
+            raise ConfigError(f"{first.title} and {other.title} were scored by networks of different weights")
         for side in ("truth", "mask"):
             ours, theirs = (each.inputs.get(side) for each in (first, other))
             if ours is not None and theirs is not None and ours.sha256 != theirs.sha256:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from multiprocessing import get_context
 
 import torch
 from torch import Tensor
@@ -21,10 +18,10 @@ from residiff.evaluate.pairing import Item
 from residiff.evaluate.protocol import Protocol, Saving
 from residiff.evaluate.protocols import find_paired
 from residiff.evaluate.results import Score
+from residiff.parallel import spread
 
 # Fewer pictures than these are scored before a process has begun
 WORTH_PROCESSES = 32
-_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -54,11 +51,15 @@ class Scorer:
     protocol : by which is scored
     metrics : by measure
     left_out : measures whose network has no weights, and what to fetch
+    networks : by measure whose weights its network has
+    source : where they are from
     """
 
     protocol: Protocol
     metrics: Mapping[Measure, Metric]
     left_out: Mapping[str, str] = field(default_factory=dict)
+    networks: Mapping[str, str] = field(default_factory=dict)
+    source: str | None = None
 
     @classmethod
     def of(cls, protocol: Protocol, weights: str | None = None) -> Scorer:
@@ -71,17 +72,20 @@ class Scorer:
         """
         metrics: dict[Measure, Metric] = {}
         left_out: dict[str, str] = {}
+        networks: dict[str, str] = {}
         for measure in protocol.measures:
             if not isinstance(measure.metric, Network):
                 metrics[measure] = measure.metric
                 continue
             try:
-                metrics[measure] = network_metric(measure.metric.name, weights)
+                loaded = network_metric(measure.metric.name, weights)
             except ResourceError as error:
                 left_out[measure.name] = str(error)
+            else:
+                metrics[measure], networks[measure.name] = loaded.metric, loaded.weights
         if not metrics:
             raise ResourceError("; ".join(left_out.values()))
-        return cls(protocol, metrics, left_out)
+        return cls(protocol, metrics, left_out, networks, weights)
 
     def score(self, predicted: Scan, truth: Scan | None, mask: Scan | None = None, name: str = "") -> Score:
         """Scores of one picture.
@@ -174,36 +178,18 @@ def score_item(item: Item, scorer: Scorer) -> Scored:
     return Scored(score, {side: found.sha256 for side, found in scans.items()})
 
 
-def score_all(
-    items: Sequence[Item], protocol: Protocol, *, weights: str | None = None, processes: int = 1
-) -> Iterator[Scored]:
+def score_all(items: Sequence[Item], scorer: Scorer, *, processes: int = 1) -> Iterator[Scored]:
     """Score pictures, in their order; few are in memory at a time.
 
     Raises
     ------
     ConfigError, ImageError
         At the first picture that cannot be scored, which is named.
-    ResourceError
-        If nothing of the protocol can be measured for want of weights.
     """
     count = min(processes, len(items) // WORTH_PROCESSES)
     if count < 2:
-        scorer = Scorer.of(protocol, weights)
         return (score_item(item, scorer) for item in items)
-    return _spread(items, protocol.name, weights, count)
-
-
-def _spread(items: Sequence[Item], protocol: str, weights: str | None, processes: int) -> Iterator[Scored]:
-    start = get_context("spawn")
-    with ProcessPoolExecutor(processes, start, initializer=_begin, initargs=(protocol, weights)) as pool:
-        for part in _parts(items, _AT_ONCE * processes):
-            yield from pool.map(_score_here, part, chunksize=4)
-
-
-def _parts(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    source = iter(items)
-    while part := list(islice(source, size)):
-        yield part
+    return spread(_score_here, items, count, _begin, (scorer.protocol.name, scorer.source))
 
 
 # A process's own, made once
@@ -211,7 +197,6 @@ _scorers: list[Scorer] = []
 
 
 def _begin(protocol: str, weights: str | None) -> None:
-    torch.set_num_threads(1)
     _scorers.append(Scorer.of(find_paired(protocol), weights))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from residiff.data.parts import Part
 from residiff.errors import ConfigError
@@ -16,6 +17,7 @@ from residiff.evaluate import (
     find_paired_protocol,
     open_evaluation,
 )
+from residiff.evaluate.pairing import pair
 from residiff.reports.contestants import Contestant, open_contestants
 from residiff.reports.methods import Method, Watch, scored_input, scored_method, unwatched
 
@@ -69,7 +71,7 @@ class OpenComparison:
     baseline: int = 0
     left_out: tuple[str, ...] = ()
 
-    def compared(self, processes: int = 1, watch: Watch = unwatched) -> Comparison:
+    def compared(self, watch: Watch = unwatched) -> Comparison:
         """Score everything that was not scored before under the same protocol, few pictures in memory at a time.
 
         Raises
@@ -78,15 +80,15 @@ class OpenComparison:
             At the first picture that cannot be scored, which is named; and if the measure is none of the protocol's.
         """
         found = zip(self.contestants, self.evaluations, strict=True)
-        methods = tuple(scored_method(contestant, runs, processes, watch) for contestant, runs in found)
+        methods = tuple(scored_method(contestant, runs, watch) for contestant, runs in found)
         check_comparable([method.result for method in methods])
         items = self.evaluations[0][0].paired.items
         comparison = Comparison(
-            self.evaluations[0][0].protocol,
+            self.evaluations[0][0].scorer.protocol,
             methods,
             self.measure,
             {item.name: item.truth for item in items if item.truth is not None},
-            None if self.degraded is None else scored_input(self.degraded, processes, watch),
+            None if self.degraded is None else scored_input(self.degraded, watch),
             self.baseline,
             self.left_out,
         )
@@ -115,13 +117,14 @@ def open_comparison(
     recursive: bool = False,
     partial: bool = False,
     weights: str | None = None,
+    processes: int = 1,
 ) -> OpenComparison:
     """Pair the pictures of several results with the true ones; nothing is read yet.
 
     Parameters
     ----------
     places : folders of pictures, or folders that `evaluate --save` wrote
-    truth, mask, protocol, layout, recursive, weights : as `evaluate.open_evaluation` takes them
+    truth, mask, protocol, layout, recursive, weights, processes : as `evaluate.open_evaluation` takes them
     degraded : what the methods were given, by the same names; a data set brings its own
     labels : what to call them
     measure : one of the protocol's; PSNR, or the first one, by default
@@ -142,15 +145,23 @@ def open_comparison(
     if measure:
         chosen.higher(measure)
 
+    # Any one of paired pictures is one of these
+    first = cast(
+        PairEvaluation,
+        open_evaluation(
+            contestants[0].folders[0], truth, mask, protocol=protocol, layout=layout, recursive=recursive,
+            partial=partial, weights=weights, processes=processes,
+        ),
+    )  # fmt: skip
+
     def opened(folder: Path) -> PairEvaluation:
-        return open_evaluation(
-            folder, truth, mask, protocol=protocol, layout=layout, recursive=recursive, partial=partial, weights=weights
-        )
+        paired = pair(folder, truth, mask, layout=layout, recursive=recursive, partial=partial)
+        return replace(first, paired=paired, places=first.places | {"predicted": str(folder)})
 
     runs = [tuple(opened(folder) for folder in each.folders) for each in contestants]
     inputs = None if degraded is None else opened(degraded)
     if inputs is None and (own := degraded_of(truth, layout=layout, recursive=recursive)):
-        inputs = _shown(runs[0][0], own, truth)
+        inputs = _shown(first, own, truth)
     every = [*(run for each in runs for run in each), *([] if inputs is None else [inputs])]
     common, left_out = _common(every)
     return OpenComparison(

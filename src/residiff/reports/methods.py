@@ -45,7 +45,7 @@ class Method:
     note: str = ""
 
 
-def scored_method(contestant: Contestant, runs: Sequence[PairEvaluation], processes: int, watch: Watch) -> Method:
+def scored_method(contestant: Contestant, runs: Sequence[PairEvaluation], watch: Watch) -> Method:
     """Score a contestant, of which there is a run for each seed; take the scores that it has where they are still good.
 
     They are if they were made by the same protocol and version of the same pictures: names and pixels are compared.
@@ -58,20 +58,21 @@ def scored_method(contestant: Contestant, runs: Sequence[PairEvaluation], proces
     saved, first = contestant.saved, runs[0]
     result, note = (None, "") if saved is None else _reused(saved, first, watch, contestant.label)
     if result is None:
-        made = [run.result(watch(run.scores(processes), run.total, f"scoring {contestant.label}")) for run in runs]
-        result = replace(made[0], images=_mean(made), facts={} if saved is None else saved.facts)
+        made = [run.result(watch(run.scores(), run.total, f"scoring {contestant.label}")) for run in runs]
+        facts = {} if saved is None else dict(saved.facts)
+        result = replace(made[0], images=_mean(made), facts=facts | dict(made[0].facts))
     pictures = {item.name: item.predicted for item in first.paired.items}
     label = contestant.label
     return Method(label, str(contestant.place), replace(result, label=label), pictures, len(runs), note)
 
 
-def scored_input(run: PairEvaluation, processes: int, watch: Watch) -> Method:
+def scored_input(run: PairEvaluation, watch: Watch) -> Method:
     """The degraded pictures; without scores where they are of another size than the true ones, say."""
     pictures = {item.name: item.predicted for item in run.paired.items}
     try:
-        result, note = run.result(watch(run.scores(processes), run.total, f"scoring the {INPUT}"), INPUT), ""
+        result, note = run.result(watch(run.scores(), run.total, f"scoring the {INPUT}"), INPUT), ""
     except ConfigError as error:
-        result = Result(run.protocol.name, run.protocol.version, (), label=INPUT)
+        result = Result(run.scorer.protocol.name, run.scorer.protocol.version, (), label=INPUT)
         note = f"it is shown but not scored: {error}"
     return Method(INPUT, run.places["predicted"], result, pictures, note=note)
 
@@ -91,10 +92,11 @@ def _reused(saved: Result, run: PairEvaluation, watch: Watch, label: str) -> tup
 
 
 def _of_another_kind(saved: Result, run: PairEvaluation) -> str:
-    if (saved.protocol, saved.version) != (run.protocol.name, run.protocol.version):
+    scorer = run.scorer
+    if (saved.protocol, saved.version) != (scorer.protocol.name, scorer.protocol.version):
         return f"by {saved.protocol}, version {saved.version}"
-    if saved.left_out:
-        return f"without {listed(saved.left_out)}"
+    if saved.left_out.keys() != scorer.left_out.keys() or saved.facts.get("networks", {}) != dict(scorer.networks):
+        return "by other networks"
     if sorted(score.name for score in saved.images) != sorted(item.name for item in run.paired.items):
         return "of pictures of other names"
     return "" if saved.inputs.keys() == run.places.keys() else "made with other masks"
@@ -105,7 +107,7 @@ def _changed(saved: Result, run: PairEvaluation, read: Sequence[Scored]) -> list
     places = {score.name: place for place, score in enumerate(saved.images)}
     in_order = sorted(read, key=lambda each: places[each.score.name])
     # What was cut to 8 bits to be scored is rounded in its file
-    sides = [side for side in run.places if side != "predicted" or run.protocol.saving is Saving.ROUND]
+    sides = [side for side in run.places if side != "predicted" or run.scorer.protocol.saving is Saving.ROUND]
     return [side for side in sides if inputs_of("", side, in_order).sha256 != saved.inputs[side].sha256]
 
 

@@ -10,14 +10,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-
-import torch
 
 from residiff.data.catalog import AUTO
 from residiff.data.check.duplicates import check_duplicates
@@ -30,9 +26,9 @@ from residiff.data.check.verdicts import MOST_DOUBTFUL, check_alignment, check_p
 from residiff.data.settings import Pairing
 from residiff.errors import check_range
 from residiff.files import write_bytes
+from residiff.parallel import spread
 
 _ORDER = list(Severity)
-_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ def examine(
     check_range("workers", workers, 0, 256)
     look = partial(_glance if quick else _examine, paired=is_paired(wanted))
     everything = [entry for split in listing.splits for entry in entries(split)]
-    return _spread(look, everything, workers) if workers else map(look, everything)
+    return spread(look, everything, workers) if workers else map(look, everything)
 
 
 def judge(
@@ -127,14 +123,6 @@ def _examine(entry: Entry, *, paired: bool) -> Examined:
 def _glance(entry: Entry, *, paired: bool) -> Examined:
     found = tuple(one for part in entry.parts.values() for one in check_head(part))
     return Examined(entry.split, entry.key, {}, found)
-
-
-def _spread(look: Callable[[Entry], Examined], everything: Sequence[Entry], workers: int) -> Iterator[Examined]:
-    """What `map` gives, by processes; few entries are under way at a time, so that memory stays flat."""
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        step = _AT_ONCE * workers
-        for start in range(0, len(everything), step):
-            yield from pool.map(look, everything[start : start + step], chunksize=8)
 
 
 def _thinned(examined: Iterable[Examined]) -> Iterator[Examined]:

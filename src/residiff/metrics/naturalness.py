@@ -7,7 +7,7 @@ Mittal, Soundararajan and Bovik, Making a "completely blind" image quality analy
     D = sqrt( (nu_1 - nu_2)^T ((S_1 + S_2) / 2)^+ (nu_1 - nu_2) )
 
 What is left over at the right and at the bottom is cut off. The image is halved by MATLAB's `imresize`, antialiased
-bicubic, whose values are neither rounded nor clipped; it is an argument here.
+bicubic, whose values are neither rounded nor clipped.
 
 Which grey levels are given moves the number: the authors' code takes `matlab_grey`; BasicSR, whose figures most papers
 on restoration quote, the rounded Y of YCbCr in 16 to 235. Published figures are those of the published parameters; a
@@ -27,6 +27,7 @@ from torch import Tensor
 
 from residiff.errors import ConfigError, check_range
 from residiff.metrics.natural import PER_SCALE, normalised, patch_features
+from residiff.metrics.resize import imresize
 
 PATCH = 96
 FEATURES = 2 * PER_SCALE
@@ -34,11 +35,11 @@ SHARPNESS = 0.75
 PUBLISHED = "published"
 _LUMA = (0.298936021293776, 0.587043074451121, 0.114020904255103)
 
-# MATLAB's `imresize(image, height, width)` of floats (C, H, W)
+# (C, H, W), height, width -> (C, height, width), floats
 Resize = Callable[[Tensor, int, int], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pristine:
     """Mean (36,) and covariance (36, 36) in float64 of the features of good photographs.
 
@@ -59,7 +60,7 @@ class Pristine:
             raise ConfigError("pristine parameters hold values that are not finite; take another file")
 
 
-def niqe(luma: Tensor, pristine: Pristine, resize: Resize) -> float:
+def niqe(luma: Tensor, pristine: Pristine, resize: Resize = imresize) -> float:
     """The distance, 0 or more, of grey levels (1, H, W) on the scale of 255, uint8 or whole floats, from photographs.
 
     Raises
@@ -73,7 +74,9 @@ def niqe(luma: Tensor, pristine: Pristine, resize: Resize) -> float:
     return float((off @ inverse @ off).clamp(min=0).sqrt())
 
 
-def fit_pristine(lumas: Iterable[Tensor], resize: Resize, name: str, threshold: float = SHARPNESS) -> Pristine:
+def fit_pristine(
+    lumas: Iterable[Tensor], name: str, *, threshold: float = SHARPNESS, resize: Resize = imresize
+) -> Pristine:
     """Pristine parameters from photographs' grey levels (1, H, W) on the scale of 255.
 
     Of each photograph those patches count whose sharpness, the mean of sigma, is above `threshold` (0 to 1) times that
@@ -96,7 +99,7 @@ def fit_pristine(lumas: Iterable[Tensor], resize: Resize, name: str, threshold: 
     return Pristine(*_gaussian(torch.cat(rows)), name)
 
 
-def image_features(luma: Tensor, resize: Resize) -> tuple[Tensor, Tensor]:
+def image_features(luma: Tensor, resize: Resize = imresize) -> tuple[Tensor, Tensor]:
     """Features (P, 36) and sharpness (P,) of an image's patches, float64; arguments and errors as of `niqe`."""
     if luma.ndim != 3 or luma.shape[0] != 1 or min(luma.shape[1:]) < PATCH:
         raise ConfigError(f"the image has shape {tuple(luma.shape)}; NIQE needs (1, H, W) of at least 96 x 96 pixels")

@@ -6,7 +6,7 @@ import scipy.stats
 import torch
 
 from residiff.errors import ConfigError
-from residiff.metrics.inception_score import inception_score
+from residiff.metrics.inception_scores import inception_score
 from residiff.seeds import generator
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -85,7 +86,7 @@ def scores_svg(
 ) -> bytes:
     """Scores of every picture as an SVG file on a transparent ground, a mark for each method.
 
-    Infinite ones are left out.
+    Below stand their differences to the baseline. Infinite ones are left out.
 
     Parameters
     ----------
@@ -97,21 +98,25 @@ def scores_svg(
     table = np.asarray(scores, np.float64)
     table = table[:, np.argsort(table[baseline] if higher else -table[baseline], kind="stable")]
     table[~np.isfinite(table)] = np.nan
+    with matplotlib.rc_context(theme.settings):
+        figure = Figure(figsize=(TWO_COLUMNS_WIDTH, 3.9), layout="constrained", facecolor="none")
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+        _draw_rows(upper, table, theme, baseline)
+        _draw_rows(lower, table - table[baseline], theme, baseline)
+        upper.set_ylabel(quality)
+        lower.set(xlabel="picture", ylabel="difference")
+        lower.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        figure.align_ylabels([upper, lower])
+        return rendered(figure, "svg")
+
+
+def _draw_rows(axis: Axes, table: npt.NDArray[np.float64], theme: Theme, baseline: int) -> None:
     count = table.shape[1]
     size = 5.0 if count <= 40 else 3.5 if count <= 150 else 2.0
-    with matplotlib.rc_context(theme.settings):
-        figure, axis = _empty(TWO_COLUMNS_WIDTH, 2.6)
-        ranks = np.arange(1, count + 1)
-        for place, row in enumerate(table):
-            style = look(place, theme)
-            line = "-" if place == baseline else "none"
-            drawn = axis.plot(
-                ranks, row, style.mark, linestyle=line, linewidth=0.8, markersize=size, color=style.colour
-            )
-            drawn[0].set(rasterized=count > MANY, zorder=2 if place == baseline else 3, alpha=0.85)
-        axis.set(xlabel="picture", ylabel=quality)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        return rendered(figure, "svg")
+    for place, row in enumerate(table):
+        style, first = look(place, theme), place == baseline
+        drawn = axis.plot(np.arange(1, count + 1), row, style.mark, markersize=size, color=style.colour, linewidth=0.8)
+        drawn[0].set(linestyle="-" if first else "none", zorder=2 if first else 3, alpha=0.85, rasterized=count > MANY)
 
 
 def _empty(width: float, height: float) -> tuple[Figure, Axes]:

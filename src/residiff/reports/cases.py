@@ -19,6 +19,8 @@ from residiff.reports.pages import data_uri
 MOST = 200
 # On a page no picture is wider or higher
 MAX_SIDE = 1024
+# Pictures that are less wide are enlarged by a whole number
+SMALL = 320
 TRUTH = "truth"
 
 
@@ -69,6 +71,11 @@ class Shown:
         height, width = self.full_size
         part = min(1.0, MAX_SIDE / max(height, width))
         return max(1, round(height * part)), max(1, round(width * part))
+
+    @property
+    def times(self) -> int:
+        """How many times larger a small picture is shown."""
+        return -(-SMALL // self.size[1])
 
     def shots(self) -> Iterator[Shot]:
         """The input, where it is known, every method, and the truth."""

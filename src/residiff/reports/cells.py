@@ -20,8 +20,15 @@ class Cell(NamedTuple):
 
     text: str
     between: str = ""
-    value: float | str = ""
+    value: float | None = None
     best: bool = False
+
+    @property
+    def key(self) -> str:
+        """What the page sorts by, as its script reads it: it has another word for infinity."""
+        if self.value is None:
+            return self.text
+        return repr(self.value).replace("inf", "Infinity")
 
 
 class Row(NamedTuple):

@@ -50,9 +50,8 @@ class Comparison:
 
     @property
     def measures(self) -> list[str]:
-        """Those that every method has of each picture."""
-        every = [method.result.measures for method in self.methods]
-        return [name for name in every[0] if all(name in names for names in every)]
+        """Those of each picture."""
+        return self.methods[0].result.measures
 
     @property
     def higher(self) -> bool:

@@ -20,7 +20,7 @@ from residiff.reports.cases import MAX_SIDE, MOST, Case, Shown, cases, chosen, s
 from residiff.reports.comparison import Comparison
 from residiff.reports.costs import costs_of, quality_label
 from residiff.reports.pages import Curve, curve, script, template
-from residiff.reports.standings import Standing, Verdict, fewest, standings
+from residiff.reports.standings import CHANCE, Standing, Verdict, fewest, standings
 
 TEMPLATE, SCRIPT = "comparison.html", "comparison.js"
 SUFFIXES = (".html", ".htm")
@@ -122,7 +122,7 @@ def _outcome(comparison: Comparison, found: Sequence[Standing]) -> Iterator[str]
     first = [place for place, mean in enumerate(means) if written(measure, mean) == written(measure, best)]
     names = words.listing([methods[place].label for place in first])
     verb, extreme = "have" if len(first) > 1 else "has", "highest" if comparison.higher else "lowest"
-    level = written(measure, best) + (" dB" if measure.startswith("psnr") else "")
+    level = written(measure, best) + words.unit(measure)
     of = f"{len(methods)} methods on {words.plural(len(comparison.names), 'picture')}"
     yield f"{names} {verb} the {extreme} mean {words.measure(measure)}, {level}, of {of}."
     if any(each.verdict is Verdict.TOO_FEW for each in found):
@@ -136,10 +136,10 @@ def _sure(found: Sequence[Standing], comparison: Comparison, first: Sequence[int
     base = comparison.methods[comparison.baseline].label
     for each in found:
         if comparison.baseline not in first and each.label == comparison.methods[first[0]].label and each.found:
-            gap = method_tables.signed(each.measure, each.found.mean)
-            chance = "" if each.verdict is not Verdict.OPEN else ", which may be chance"
+            gap = method_tables.signed(each.measure, each.found.mean) + words.unit(each.measure)
+            p = f"p {'' if each.p < 0.001 else '= '}{words.chance(each.p)}"
             of = f"better on {each.wins} of {len(comparison.names)} pictures"
-            yield f"Against {base} that is {gap}, {of} (p = {words.chance(each.p)}{chance})."
+            yield f"Against {base} that is {gap}, {of} ({p}{', which may be chance' if each.p >= CHANCE else ''})."
     alike = [each.label for each in found if each.verdict is Verdict.OPEN]
     if alike:
         yield f"Not told apart from {base}: {words.listing(alike)}."

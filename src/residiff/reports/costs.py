@@ -101,8 +101,8 @@ def _panel(comparison: Comparison, key: str, points: Sequence[Point]) -> Curve:
 
 def quality_label(comparison: Comparison) -> str:
     """The comparison's measure with its unit."""
-    unit = " in dB" if comparison.measure.startswith("psnr") else ""
-    return words.measure(comparison.measure) + unit
+    unit = words.unit(comparison.measure)
+    return words.measure(comparison.measure) + (f" in{unit}" if unit else "")
 
 
 def _notes(where: dict[str, list[str]]) -> list[str]:

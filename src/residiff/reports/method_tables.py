@@ -15,12 +15,12 @@ from residiff.reports.standings import Standing, Verdict, standings
 def mean_heads(comparison: Comparison) -> list[Head]:
     """The columns of `mean_rows`: every measure that is told of the whole."""
     higher = comparison.protocol.higher
-    return [Head(words.measure(name), arrow(higher(name)), higher(name)) for name in _measures(comparison)]
+    return [Head(words.measure(name), arrow(higher(name)), higher(name)) for name in comparison.methods[0].result.mean]
 
 
 def mean_rows(comparison: Comparison) -> list[Row]:
     """Every method's mean of each measure with its bootstrap interval, and the input's, which is no contestant."""
-    measures = _measures(comparison)
+    measures = [*comparison.methods[0].result.mean]
     table = table_of([method.result for method in comparison.methods])
     rows = [
         Row(place, method.label, _means(table, place, measures), _note(method, place == comparison.baseline))
@@ -33,11 +33,6 @@ def mean_rows(comparison: Comparison) -> list[Row]:
         return [*rows, Row(-1, degraded.label, tuple(Cell(NONE) for _ in measures), degraded.note)]
     alone = table_of([degraded.result])
     return [*rows, Row(-1, degraded.label, _means(alone, 0, measures), "what the methods were given")]
-
-
-def _measures(comparison: Comparison) -> list[str]:
-    every = [method.result.mean.keys() for method in comparison.methods]
-    return [name for name in comparison.methods[0].result.mean if all(name in names for names in every)]
 
 
 def _means(table: Table, place: int, measures: Sequence[str]) -> tuple[Cell, ...]:
@@ -71,7 +66,14 @@ def _difference(each: Standing) -> tuple[Cell, ...]:
     gap = Cell(signed(each.measure, each.found.mean), f"{low} to {high}", each.found.mean)
     told = each.verdict is not Verdict.TOO_FEW
     chance = Cell(words.chance(each.p), "", each.p) if told else Cell(NONE)
-    return (label, gap, chance, Cell(str(each.wins), "", each.wins), Cell(str(each.losses), "", each.losses), verdict)
+    return (
+        label,
+        gap,
+        chance,
+        Cell(str(each.wins), "", float(each.wins)),
+        Cell(str(each.losses), "", float(each.losses)),
+        verdict,
+    )
 
 
 def signed(measure: str, value: float) -> str:

@@ -56,6 +56,11 @@ def chance(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def unit(measure: str) -> str:
+    """What stands behind a figure of a protocol's measure: " dB", or nothing."""
+    return " dB" if measure.startswith("psnr") else ""
+
+
 def listing(names: Sequence[str]) -> str:
     """Like "A, B and C"."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

@@ -148,7 +148,7 @@
         this.top = Number(tops.value);
         this.paintErrors();
       });
-      const words = make("span", { textContent: "grey levels from the truth, the largest of a pixel’s channels" });
+      const words = make("span", { textContent: `grey levels from the truth, the largest of a pixel’s channels${"reduced" in this.element.dataset ? ", of the reduced picture" : ""}` });
       const bar = make("span", { className: "bar" }, strip, make("span", {}, ...this.ticks));
       const scale = make("label", { className: "controls" }, "Scale", tops);
       return make("div", { className: "legend" }, bar, words, scale);
@@ -180,10 +180,10 @@
       this.measure();
     }
 
-    /* Pixels are shown as squares where one is larger than a pixel of the screen */
+    /* Pixels are shown as squares where they are clearly larger than those of the screen */
     measure() {
       const width = this.shots[0].figure.clientWidth * this.zoom;
-      this.element.classList.toggle("enlarged", width > 1.01 * this.shots[0].image.naturalWidth && this.shots[0].image.naturalWidth > 0);
+      this.element.classList.toggle("enlarged", width >= 1.5 * this.shots[0].image.width);
     }
 
     /* Moves the view's centre, in parts of the picture, as far as there is picture */
@@ -208,7 +208,8 @@
         if (!splits && this.zoom === 1) return;
         drag = { splits, from: [event.clientX, event.clientY], centre: this.centre, box: frame.closest(".shot, .stage").getBoundingClientRect() };
         this.stage.setPointerCapture(event.pointerId);
-        if (splits) this.splitAt(event.clientX);
+        // A finger may be about to scroll
+        if (splits && event.pointerType === "mouse") this.splitAt(event.clientX);
       });
       this.stage.addEventListener("pointermove", (event) => {
         if (drag === null) return;

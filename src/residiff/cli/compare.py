@@ -69,6 +69,9 @@ def compare(
         processes=processes or os.cpu_count() or 1,
     )  # fmt: skip
     comparison = opened.compared(_counted)
+    for method in comparison.methods:
+        if method.note:
+            note(f"{method.label}: {method.note}")
     if json:
         show_json(figures(comparison))
     else:
@@ -90,8 +93,5 @@ def _counted(items: Iterator[Item], total: int, what: str) -> Iterator[Item]:
 def _show(comparison: Comparison) -> None:
     from residiff.reports import difference_table, mean_table
 
-    for method in comparison.methods:
-        if method.note:
-            note(f"{method.label}: {method.note}")
     show_table(mean_table(comparison), f"{comparison.protocol.name}, version {comparison.protocol.version}")
     show_table(difference_table(comparison), f"against {comparison.methods[comparison.baseline].label}")

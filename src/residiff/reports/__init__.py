@@ -1,7 +1,7 @@
 """Reports: pages that hold everything they show."""
 
 from residiff.reports.comparison import Comparison, OpenComparison, open_comparison
-from residiff.reports.comparison_page import check_page, comparison_page, write_comparison
+from residiff.reports.comparison_page import check_page, comparison_pieces, write_comparison
 from residiff.reports.method_tables import difference_table, mean_table
 from residiff.reports.standings import Standing, Verdict, figures, standings
 from residiff.reports.training import training_report, write_training
@@ -13,7 +13,7 @@ __all__ = [
     "Standing",
     "Verdict",
     "check_page",
-    "comparison_page",
+    "comparison_pieces",
     "difference_table",
     "figures",
     "mean_table",

@@ -60,7 +60,7 @@ def write_comparison(
     """
     check_page(path, pictures)
     count = 0
-    pieces = comparison_page(comparison, pictures, seen)
+    pieces = comparison_pieces(comparison, pictures, seen)
     with replacing(path) as file:
         for piece in pieces:
             # A file's name may hold bytes that are no text
@@ -68,7 +68,7 @@ def write_comparison(
     return count
 
 
-def comparison_page(
+def comparison_pieces(
     comparison: Comparison, pictures: int = PICTURES, seen: Seen = lambda items, total: items
 ) -> Iterable[str]:
     """The same page in pieces, so that no more than one picture is in memory at a time."""
@@ -133,14 +133,16 @@ def _outcome(comparison: Comparison, found: Sequence[Standing]) -> Iterator[str]
 
 
 def _sure(found: Sequence[Standing], comparison: Comparison, first: Sequence[int]) -> Iterator[str]:
-    base = comparison.methods[comparison.baseline].label
-    for each in found:
-        if comparison.baseline not in first and each.label == comparison.methods[first[0]].label and each.found:
+    """How far the best is from the baseline, and what is not told apart from that."""
+    base, best = comparison.methods[comparison.baseline].label, comparison.methods[first[0]].label
+    told = [each for each in found if comparison.baseline not in first and each.label == best]
+    for each in told:
+        if each.found is not None:
             gap = method_tables.signed(each.measure, each.found.mean) + words.unit(each.measure)
             p = f"p {'' if each.p < 0.001 else '= '}{words.chance(each.p)}"
             of = f"better on {each.wins} of {len(comparison.names)} pictures"
             yield f"Against {base} that is {gap}, {of} ({p}{', which may be chance' if each.p >= CHANCE else ''})."
-    alike = [each.label for each in found if each.verdict is Verdict.OPEN]
+    alike = [each.label for each in found if each.verdict is Verdict.OPEN and each not in told]
     if alike:
         yield f"Not told apart from {base}: {words.listing(alike)}."
 

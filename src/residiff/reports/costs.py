@@ -41,7 +41,7 @@ def costs_of(comparison: Comparison) -> Costs:
         return Costs([], [], [], [])
     qualities = [method.result.mean[comparison.measure] for method in comparison.methods]
     points = {key: _points(values, qualities, higher=comparison.higher) for key, values in known.items()}
-    where = {key: [str(each.get(key, "")) for each in facts] for key in _PLACES}
+    where = {key: [told if isinstance(told := each.get(key), str) else "" for each in facts] for key in _PLACES}
     where = {key: values for key, values in where.items() if any(values)}
     heads = [Head(words.measure(comparison.measure), arrow(comparison.higher), comparison.higher)]
     heads += [Head(COSTS[key], arrow(False)) for key in known] + [Head(key) for key in where]

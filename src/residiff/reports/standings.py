@@ -94,6 +94,7 @@ def figures(comparison: Comparison) -> dict[str, object]:
         "measure": comparison.measure,
         "baseline": comparison.methods[comparison.baseline].label,
         "methods": [_told(method) for method in comparison.methods],
+        **({} if comparison.degraded is None else {"input": _told(comparison.degraded)}),
         "differences": [_difference(each) for each in standings(comparison)],
         "images": list(_images(comparison)),
         "inputs": {side: vars(each) for side, each in inputs.items() if side != "predicted"},
@@ -102,10 +103,16 @@ def figures(comparison: Comparison) -> dict[str, object]:
 
 def _told(method: Method) -> dict[str, object]:
     result: Result = method.result
-    predicted = result.inputs["predicted"].sha256
-    told: dict[str, object] = {"label": method.label, "place": method.place, "sha256": predicted}
     facts = {key: value for key, value in result.facts.items() if key not in ("means", "spread")}
-    return told | {"mean": finite(result.mean), "seeds": method.seeds, "facts": facts, "note": method.note}
+    return {
+        "label": method.label,
+        "place": method.place,
+        "sha256": result.inputs["predicted"].sha256 if result.inputs else None,
+        "mean": finite(result.mean),
+        "seeds": method.seeds,
+        "facts": facts,
+        "note": method.note,
+    }
 
 
 def _difference(each: Standing) -> dict[str, object]:

@@ -110,4 +110,4 @@ _MEASURES = {
     "dists": "DISTS",
     "delta_e": "CIEDE2000",
 }
-_WHERE = {"nonshadow": "non-shadow", "masked": "in the mask", "vgg": "VGG", "pooled": "over all pixels"}
+_WHERE = {"nonshadow": "non-shadow", "masked": "in the mask", "vgg": "VGG"}

@@ -76,7 +76,7 @@
   };
 
   const paint = (canvas, error, top, colours) => {
-    const context = canvas.getContext("2d");
+    const context = canvas.getContext("2d", { willReadFrequently: true });
     const drawn = context.createImageData(canvas.width, canvas.height);
     error.forEach((level, place) => {
       const entry = 3 * Math.min(255, Math.round((255 * level) / top));

@@ -92,6 +92,7 @@ def cost(
     steps: Annotated[list[int] | None, typer.Option("--steps", help="Of sampling; the model's own number.")] = None,
     threads: Annotated[int, typer.Option(help="Of the processor, when it is timed.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    published: Annotated[bool, typer.Option("--published", help="What the papers print, too.")] = False,
     json: Json = False,
 ) -> None:
     """Say what a model costs: parameters, MACs, seconds, memory; and what the papers' counter would have said."""
@@ -99,7 +100,7 @@ def cost(
     from residiff import recipe as recipes
     from residiff.checkpoint import load_model
     from residiff.errors import ConfigError
-    from residiff.evaluate import cost_rows, measure_cost, parse_size, timed_row
+    from residiff.evaluate import cost_rows, measure_cost, parse_size, published_costs, timed_row
 
     if (model is None) == (recipe is None):
         raise ConfigError("name a model to count and time, or a recipe to count with --recipe")
@@ -111,6 +112,8 @@ def cost(
         runs = measure_cost(str(model), asked, numbers, device=device, threads=threads)
         rows = [timed_row(held, run) for run in runs]
     if json:
-        show_json(rows)
-    else:
-        show_table(rows)
+        show_json({"costs": rows, "published": published_costs()} if published else rows)
+        return
+    show_table(rows)
+    if published:
+        show_table(published_costs(), "as the papers print it, 256x256")

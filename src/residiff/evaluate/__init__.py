@@ -3,17 +3,17 @@
 from residiff.evaluate.cost import cost_rows, parse_size, timed_row
 from residiff.evaluate.cost import measure as measure_cost
 from residiff.evaluate.distributions import SetEvaluation
-from residiff.evaluate.folders import Evaluation, PairEvaluation, evaluate, inputs_of, open_evaluation
+from residiff.evaluate.folders import Evaluation, PairEvaluation, evaluate, open_evaluation
 from residiff.evaluate.pairing import degraded_of
 from residiff.evaluate.protocol import Protocol, Saving, SetProtocol
 from residiff.evaluate.protocols import DEFAULT, PROTOCOLS, described
 from residiff.evaluate.protocols import find as find_protocol
 from residiff.evaluate.protocols import find_paired as find_paired_protocol
-from residiff.evaluate.published import PublishedTable, published_table, published_tables
+from residiff.evaluate.published import PublishedTable, published_costs, published_table, published_tables
 from residiff.evaluate.restoring import ModelEvaluation, open_model_evaluation
-from residiff.evaluate.results import RESULT, Result, Score, check_comparable, finite
+from residiff.evaluate.results import RESULT, Result, Score, check_comparable, finite, inputs_of
 from residiff.evaluate.results import load as load_result
-from residiff.evaluate.scoring import Scored, scan
+from residiff.evaluate.scoring import Scored, hashes_of, scan
 from residiff.evaluate.statistics import Difference, Interval, bootstrap, difference, holm
 from residiff.evaluate.tables import Table, TableFormat, rows_of, table_of, write_result, write_table, written
 
@@ -46,6 +46,7 @@ __all__ = [
     "find_paired_protocol",
     "find_protocol",
     "finite",
+    "hashes_of",
     "holm",
     "inputs_of",
     "load_result",
@@ -53,6 +54,7 @@ __all__ = [
     "open_evaluation",
     "open_model_evaluation",
     "parse_size",
+    "published_costs",
     "published_table",
     "published_tables",
     "rows_of",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,8 +13,8 @@ from residiff.evaluate.distributions import open_sets
 from residiff.evaluate.pairing import Paired, pair
 from residiff.evaluate.protocol import Protocol, SetProtocol
 from residiff.evaluate.protocols import DEFAULT, find
-from residiff.evaluate.results import Inputs, Result
-from residiff.evaluate.scoring import Scored, Scorer, score_all
+from residiff.evaluate.results import Result, inputs_of
+from residiff.evaluate.scoring import Scored, Scorer, hashes_of, score_all
 
 Scores = TypeVar("Scores")
 
@@ -65,7 +64,7 @@ class PairEvaluation:
             self.scorer.protocol.name,
             self.scorer.protocol.version,
             tuple(each.score for each in every),
-            inputs={side: inputs_of(place, side, every) for side, place in self.places.items()},
+            inputs={side: inputs_of(place, hashes_of(every, side)) for side, place in self.places.items()},
             label=label,
             missing=self.paired.missing,
             left_out=self.scorer.left_out,
@@ -140,11 +139,3 @@ def evaluate(
     """
     opened = open_evaluation(predicted, truth, mask, protocol=protocol, processes=processes)
     return opened.result(opened.scores())
-
-
-def inputs_of(place: str, side: str, scored: Sequence[Scored]) -> Inputs:
-    """What was read on one side: a hash over the names and the hashes of the pictures, in the order of the names."""
-    digest = hashlib.sha256()
-    for each in scored:
-        digest.update(f"{each.score.name}\0{each.hashes[side]}\n".encode("utf-8", "surrogateescape"))
-    return Inputs(place, len(scored), digest.hexdigest())

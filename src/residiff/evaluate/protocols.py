@@ -103,6 +103,13 @@ _ROWS: Sequence[Protocol] = (
         (*_plain(unit), Measure("psnr_masked", unit, INNER_PSNR, Where.SHADOW, if_masked=True)),
     ),
     Protocol(
+        "validation-psnr",
+        1,
+        "Mean of the pictures' PSNR at full size, as told while training",
+        "Resfusion (torchmetrics over channels, height and width)",
+        (Measure("psnr", unit, PSNR),),
+    ),
+    Protocol(
         "istd-shadow-256",
         1,
         "Shadow removal at 256 x 256, by region: PSNR, SSIM, Lab error",

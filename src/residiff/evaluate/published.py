@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from residiff.errors import ConfigError
 
@@ -31,10 +32,20 @@ class PublishedTable:
     rows: tuple[PublishedRow, ...]
 
 
+def published_costs() -> list[dict[str, object]]:
+    """What the papers print of the cost of a picture of 256 x 256, by their counter; a row a method."""
+    columns = ("method", "parameters_M", "GMAC_a_step", "steps", "seconds_a_step", "of")
+    return [{key: row.get(key, "") for key in columns} for row in _data()["cost"]["rows"]]
+
+
+@cache
+def _data() -> dict[str, Any]:
+    return tomllib.loads(resources.files("residiff.evaluate").joinpath("published.toml").read_text("utf-8"))
+
+
 @cache
 def published_tables() -> tuple[PublishedTable, ...]:
     """All tables, in the order of the papers."""
-    text = resources.files("residiff.evaluate").joinpath("published.toml").read_text("utf-8")
     return tuple(
         PublishedTable(
             table["title"],
@@ -46,7 +57,7 @@ def published_tables() -> tuple[PublishedTable, ...]:
                 for row in table["rows"]
             ),
         )
-        for table in tomllib.loads(text)["table"]
+        for table in _data()["table"]
     )
 
 

@@ -16,11 +16,10 @@ from residiff.data.settings import Resize
 from residiff.data.transforms import resize
 from residiff.errors import ConfigError, check_range
 from residiff.evaluate.cost import count, held
-from residiff.evaluate.folders import inputs_of
 from residiff.evaluate.pairing import Item, tested
 from residiff.evaluate.protocols import DEFAULT, find_paired
-from residiff.evaluate.results import Result, Score
-from residiff.evaluate.scoring import Scan, Scored, Scorer, scan, scan_of
+from residiff.evaluate.results import Result, Score, inputs_of
+from residiff.evaluate.scoring import Scan, Scored, Scorer, hashes_of, scan, scan_of
 from residiff.restore import Restorer
 
 MOST_SEEDS = 1000
@@ -108,7 +107,7 @@ class ModelEvaluation:
             self.scorer.protocol.name,
             self.scorer.protocol.version,
             tuple(_mean_over_seeds(scores) for scores in zip(*by_seed.values(), strict=True)),
-            inputs={side: inputs_of(self.source, side, first) for side in sides},
+            inputs={side: inputs_of(self.source, hashes_of(first, side)) for side in sides},
             label=label or self.restorer.descriptor.name,
             left_out=self.scorer.left_out,
             facts=self._facts(by_seed) | self._cost(seconds, size),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,14 @@ class Inputs:
     place: str
     count: int
     sha256: str
+
+
+def inputs_of(place: str, hashes: Mapping[str, str]) -> Inputs:
+    """What was read at a place: a hash over the names and the hashes of the pictures, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(hashes):
+        digest.update(f"{name}\0{hashes[name]}\n".encode("utf-8", "surrogateescape"))
+    return Inputs(place, len(hashes), digest.hexdigest())
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -166,6 +166,11 @@ def _size(found: Scan) -> str:
 
 def _matte(mask: Scan | None) -> Tensor | None:
     return None if mask is None else mask.pixels.amax(0, keepdim=True)
+
+
+def hashes_of(scored: Iterable[Scored], side: str) -> dict[str, str]:
+    """By name the hashes of what was read on one side."""
+    return {each.score.name: each.hashes[side] for each in scored}
 
 
 def score_item(item: Item, scorer: Scorer) -> Scored:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from residiff.data.parts import Part
 from residiff.errors import ConfigError
-from residiff.evaluate import PairEvaluation, Result, Saving, Score, Scored, inputs_of, scan
+from residiff.evaluate import PairEvaluation, Result, Saving, Score, Scored, hashes_of, inputs_of, scan
 from residiff.evaluate.pairing import listed
 from residiff.reports.contestants import Contestant
 
@@ -87,7 +87,7 @@ def _reused(saved: Result, run: PairEvaluation, watch: Watch, label: str) -> tup
     if other:
         return None, f"its result.json is of other {listed(other)} pictures than these, which were scored again"
     by_name = {score.name: score for score in saved.images}
-    inputs = {side: inputs_of(place, side, read) for side, place in run.places.items()}
+    inputs = {side: inputs_of(place, hashes_of(read, side)) for side, place in run.places.items()}
     return replace(saved, images=tuple(by_name[each.score.name] for each in read), inputs=inputs), ""
 
 
@@ -104,11 +104,9 @@ def _of_another_kind(saved: Result, run: PairEvaluation) -> str:
 
 def _changed(saved: Result, run: PairEvaluation, read: Sequence[Scored]) -> list[str]:
     """The sides whose pictures are not those that were scored."""
-    places = {score.name: place for place, score in enumerate(saved.images)}
-    in_order = sorted(read, key=lambda each: places[each.score.name])
     # What was cut to 8 bits to be scored is rounded in its file
     sides = [side for side in run.places if side != "predicted" or run.scorer.protocol.saving is Saving.ROUND]
-    return [side for side in sides if inputs_of("", side, in_order).sha256 != saved.inputs[side].sha256]
+    return [side for side in sides if inputs_of("", hashes_of(read, side)).sha256 != saved.inputs[side].sha256]
 
 
 def _read(run: PairEvaluation) -> Iterator[Scored]:

@@ -10,7 +10,7 @@ import torch
 from pictures import near, picture, save
 from PIL import Image
 
-from residiff.reports import open_comparison, write_comparison
+from residiff.reports import Ground, open_comparison, write_comparison
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -21,7 +21,7 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 SIZE = (3, 48, 64)
-NAMES = ("a", "b", "c", "white", "x<img src=y onerror=alert(1)>")
+NAMES = ("a", "b", "white", "wide", "x<img src=y onerror=alert(1)>")
 EVIL = "<script>alert(1)</script>"
 NONE, MOST = (",".join(map(str, colour[:3])) for colour in matplotlib.colormaps["inferno"]([0, 255], bytes=True))
 
@@ -31,15 +31,14 @@ def report(tmp_path_factory):
     """Two methods; of `white` the first is black and the second right, of `a` the second is better, else the first."""
     root = tmp_path_factory.mktemp("comparison")
     for seed, name in enumerate(NAMES):
+        size = (3, 16, 700) if name == "wide" else SIZE
         levels = (0.3, 0.1) if name == "a" else (0.1, 0.2)
         for side, level in zip((root / "first", root / "second"), levels, strict=True):
-            save(side / f"{name}.png", near(seed, level, SIZE))
-        save(root / "truth" / f"{name}.png", picture(seed, SIZE))
+            save(side / f"{name}.png", near(seed, level, size))
+        save(root / "truth" / f"{name}.png", picture(seed, size))
     for side, value in (("truth", 1.0), ("first", 0.0), ("second", 1.0)):
         save(root / side / "white.png", torch.full(SIZE, value))
-    opened = open_comparison(
-        [root / "first", root / "second"], root / "truth", protocol="rgb-8bit-full", labels=["first", EVIL]
-    )
+    opened = open_comparison([root / "first", root / "second"], Ground(root / "truth"), labels=["first", EVIL])
     write_comparison(opened.compared(), root / "report.html")
     return root / "report.html"
 
@@ -131,11 +130,14 @@ def test_it_is_enlarged_and_moved(opened):
         text = image.evaluate("each => getComputedStyle(each).transform")
         return [float(number) for number in text.removeprefix("matrix(").rstrip(")").split(",")]
 
-    assert matrix() == [1, 0, 0, 1, 0, 0]
+    def rendering():
+        return image.evaluate("each => getComputedStyle(each).imageRendering")
+
+    assert matrix() == [1, 0, 0, 1, 0, 0] and rendering() == "pixelated" and image.bounding_box()["width"] == 5 * 64
     one.get_by_role("button", name="4×").click()
     width = stage.bounding_box()["width"]
     assert matrix() == pytest.approx([4, 0, 0, 4, -1.5 * width, -1.5 * width * 48 / 64], abs=1)
-    assert image.evaluate("each => getComputedStyle(each).imageRendering") == "pixelated"
+    assert rendering() == "pixelated"
     assert one.locator("[aria-pressed=true]").inner_text() == "4×"
     stage.focus()
     stage.press("ArrowRight")
@@ -154,6 +156,15 @@ def test_it_is_enlarged_and_moved(opened):
     stage.press("-")
     stage.press("-")
     assert matrix() == [1, 0, 0, 1, 0, 0]
+
+
+def test_what_is_shown_at_its_size_or_smaller_stays_smooth(opened):
+    one = case(opened(viewport={"width": 600, "height": 900}), "wide")
+    image = one.locator("img").first
+    assert image.bounding_box()["width"] < 700
+    assert image.evaluate("each => getComputedStyle(each).imageRendering") == "auto"
+    one.get_by_role("button", name="8×").click()
+    assert image.evaluate("each => getComputedStyle(each).imageRendering") == "pixelated"
 
 
 def canvas_colours(one, place):

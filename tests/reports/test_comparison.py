@@ -10,7 +10,7 @@ from pictures import near, picture, save, save_16
 from residiff.errors import ConfigError
 from residiff.evaluate import difference, evaluate, holm, open_model_evaluation, write_result
 from residiff.evaluate.folders import PairEvaluation
-from residiff.reports import Verdict, figures, open_comparison, standings
+from residiff.reports import Ground, Verdict, figures, open_comparison, standings
 from residiff.reports.standings import CHANCE, fewest
 
 NAMES = "abcdefgh"
@@ -27,8 +27,9 @@ def results(tmp_path):
     return [folder(tmp_path / "first", NAMES, 0.2), folder(tmp_path / "second", NAMES, 0.1)]
 
 
-def compared(results, truth, mask=None, protocol="rgb-8bit-full", **options):
-    return open_comparison(results, truth, mask, protocol=protocol, **options).compared()
+def compared(results, truth, mask=None, **options):
+    ground = {name: options.pop(name) for name in ("protocol", "recursive", "partial") if name in options}
+    return open_comparison(results, Ground(truth, mask, **ground), **options).compared()
 
 
 # ---------------------------------------------------------------- figures

@@ -21,7 +21,7 @@ from residiff.data.images import Metadata, Picture
 from residiff.data.parts import FilePart
 from residiff.errors import ConfigError
 from residiff.evaluate import evaluate
-from residiff.reports import comparison_pieces, open_comparison, words, write_comparison
+from residiff.reports import Ground, comparison_pieces, open_comparison, words, write_comparison
 from residiff.reports.cases import cases, chosen
 from residiff.reports.costs import costs_of
 
@@ -49,9 +49,9 @@ def results(tmp_path):
 
 
 def compared(results, places=None, **options):
-    every = places or [results.first, results.second]
+    ground = {name: options.pop(name) for name in ("protocol", "partial") if name in options}
     return open_comparison(
-        every, results.truth, protocol=options.pop("protocol", "rgb-8bit-full"), **options
+        places or [results.first, results.second], Ground(results.truth, **ground), **options
     ).compared()
 
 
@@ -353,7 +353,7 @@ def test_hostile_names_are_words(tmp_path):
     name = HOSTILE.replace("/", "_")
     places = [folder(tmp_path / side, [name, "b"], level) for side, level in (("t", 0), ("x", 0.2), ("y", 0.1))]
     labels = [HOSTILE, "</script>"]
-    comparison = open_comparison(places[1:], places[0], protocol="rgb-8bit-full", labels=labels).compared()
+    comparison = open_comparison(places[1:], Ground(places[0]), labels=labels).compared()
     page = read(comparison)
     assert len(page.all("script")) == 2 and not any(
         "onerror" in found or found.get("src") == "x" for _, found in page.found
@@ -367,7 +367,7 @@ def test_hostile_names_are_words(tmp_path):
 def test_names_that_are_no_text_are_written(tmp_path):
     name = os.fsdecode(b"caf\xe9")
     places = [folder(tmp_path / side, [name], level) for side, level in (("t", 0), ("x", 0.2), ("y", 0.1))]
-    comparison = open_comparison(places[1:], places[0], protocol="rgb-8bit-full").compared()
+    comparison = open_comparison(places[1:], Ground(places[0])).compared()
     write_comparison(comparison, tmp_path / "page.html")
     assert "caf?" in (tmp_path / "page.html").read_text("utf-8")
 

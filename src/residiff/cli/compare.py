@@ -57,28 +57,19 @@ def compare(
 ) -> None:
     """Lay results on the same pictures side by side: one page with figures, worst cases, sliders and error maps."""
     from residiff.errors import ConfigError
-    from residiff.reports import check_page, figures, open_comparison, write_comparison
+    from residiff.reports import Ground, check_page, open_comparison
 
     if output is None and not json:
         raise ConfigError("name the page with -o report.html, or ask for the figures with --json")
     if output is not None:
         check_page(output, pictures)
-    opened = open_comparison(
-        results, truth, mask, degraded=degraded, labels=label or [], protocol=protocol, measure=measure,
-        baseline=baseline, layout=layout, recursive=recursive, partial=partial, weights=weights,
-        processes=processes or os.cpu_count() or 1,
-    )  # fmt: skip
+    at_once = processes or os.cpu_count() or 1
+    ground = Ground(truth, mask, protocol, layout, recursive, partial, weights, at_once)
+    opened = open_comparison(results, ground, degraded=degraded, labels=label or [], measure=measure, baseline=baseline)
     comparison = opened.compared(_counted)
-    for method in comparison.methods:
-        if method.note:
-            note(f"{method.label}: {method.note}")
-    if json:
-        show_json(figures(comparison))
-    else:
-        _show(comparison)
+    _show(comparison, json)
     if output is not None:
-        size = write_comparison(comparison, output, pictures, lambda items, total: _counted(items, total, "pictures"))
-        note(f"wrote {output}, {size / 1e6:.1f} MB")
+        _write(comparison, output, pictures)
 
 
 def _counted(items: Iterator[Item], total: int, what: str) -> Iterator[Item]:
@@ -90,8 +81,21 @@ def _counted(items: Iterator[Item], total: int, what: str) -> Iterator[Item]:
             bar.advance(task)
 
 
-def _show(comparison: Comparison) -> None:
-    from residiff.reports import difference_table, mean_table
+def _show(comparison: Comparison, json: bool) -> None:
+    from residiff.reports import difference_table, figures, mean_table
 
+    for method in comparison.methods:
+        if method.note:
+            note(f"{method.label}: {method.note}")
+    if json:
+        show_json(figures(comparison))
+        return
     show_table(mean_table(comparison), f"{comparison.protocol.name}, version {comparison.protocol.version}")
     show_table(difference_table(comparison), f"against {comparison.methods[comparison.baseline].label}")
+
+
+def _write(comparison: Comparison, output: Path, pictures: int) -> None:
+    from residiff.reports import write_comparison
+
+    size = write_comparison(comparison, output, pictures, lambda items, total: _counted(items, total, "pictures"))
+    note(f"wrote {output}, {size / 1e6:.1f} MB")

@@ -2,6 +2,7 @@
 
 from residiff.reports.comparison import Comparison, OpenComparison, open_comparison
 from residiff.reports.comparison_page import check_page, comparison_pieces, write_comparison
+from residiff.reports.ground import Ground
 from residiff.reports.method_tables import difference_table, mean_table
 from residiff.reports.standings import Standing, Verdict, figures, standings
 from residiff.reports.training import training_report, write_training
@@ -9,6 +10,7 @@ from residiff.reports.words import over
 
 __all__ = [
     "Comparison",
+    "Ground",
     "OpenComparison",
     "Standing",
     "Verdict",

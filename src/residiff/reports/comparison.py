@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 from residiff.data.parts import Part
 from residiff.errors import ConfigError
-from residiff.evaluate import (
-    PairEvaluation,
-    Protocol,
-    check_comparable,
-    degraded_of,
-    find_paired_protocol,
-    open_evaluation,
-)
-from residiff.evaluate.pairing import pair
+from residiff.evaluate import PairEvaluation, Protocol, check_comparable
 from residiff.reports.contestants import Contestant, open_contestants
+from residiff.reports.ground import Ground
 from residiff.reports.methods import Method, Watch, scored_input, scored_method, unwatched
 
 
@@ -104,31 +96,23 @@ def _measure(comparison: Comparison) -> str:
 
 def open_comparison(
     places: Sequence[Path],
-    truth: Path,
-    mask: Path | None = None,
+    ground: Ground,
     *,
     degraded: Path | None = None,
     labels: Sequence[str] = (),
-    protocol: str,
     measure: str = "",
     baseline: str = "",
-    layout: str | None = None,
-    recursive: bool = False,
-    partial: bool = False,
-    weights: str | None = None,
-    processes: int = 1,
 ) -> OpenComparison:
     """Pair the pictures of several results with the true ones; nothing is read yet.
 
     Parameters
     ----------
     places : folders of pictures, or folders that `evaluate --save` wrote
-    truth, mask, protocol, layout, recursive, weights, processes : as `evaluate.open_evaluation` takes them
+    ground : what they are held against
     degraded : what the methods were given, by the same names; a data set brings its own
     labels : what to call them
     measure : one of the protocol's; PSNR, or the first one, by default
     baseline : the label of that which the others are compared with; the first by default
-    partial : compare what all have, in place of refusing results that lack a picture
 
     Raises
     ------
@@ -136,33 +120,13 @@ def open_comparison(
         As `open_contestants` and `open_evaluation` do, and if a label or measure is not there or the protocol compares
         with no true pictures.
     """
-    contestants = open_contestants(places, labels, recursive=recursive)
+    contestants = open_contestants(places, labels, recursive=ground.recursive)
     place = _baseline(contestants, baseline)
-    chosen = find_paired_protocol(protocol)
-    if not chosen.truth:
-        raise ConfigError(f"{protocol} has no use for true pictures; choose a protocol that compares with them")
-    if measure:
-        chosen.higher(measure)
-
-    # Any one of paired pictures is one of these
-    first = cast(
-        PairEvaluation,
-        open_evaluation(
-            contestants[0].folders[0], truth, mask, protocol=protocol, layout=layout, recursive=recursive,
-            partial=partial, weights=weights, processes=processes,
-        ),
-    )  # fmt: skip
-
-    def opened(folder: Path) -> PairEvaluation:
-        paired = pair(folder, truth, mask, layout=layout, recursive=recursive, partial=partial)
-        return replace(first, paired=paired, places=first.places | {"predicted": str(folder)})
-
-    runs = [tuple(opened(folder) for folder in each.folders) for each in contestants]
-    inputs = None if degraded is None else opened(degraded)
-    if inputs is None and (own := degraded_of(truth, layout=layout, recursive=recursive)):
-        inputs = _shown(first, own, truth)
-    every = [*(run for each in runs for run in each), *([] if inputs is None else [inputs])]
-    common, left_out = _common(every)
+    ground.check(measure)
+    first = ground.first(contestants[0].folders[0])
+    runs = [tuple(ground.another(first, folder) for folder in each.folders) for each in contestants]
+    inputs = ground.inputs(first, degraded)
+    common, left_out = _common([*(run for each in runs for run in each), *([] if inputs is None else [inputs])])
     return OpenComparison(
         contestants,
         tuple(tuple(_cut(run, common) for run in each) for each in runs),
@@ -188,12 +152,6 @@ def _baseline(contestants: Sequence[Contestant], label: str) -> int:
     if label and label not in labels:
         raise ConfigError(f"no result is called {label!r}; they are called {', '.join(labels)}")
     return labels.index(label) if label else 0
-
-
-def _shown(run: PairEvaluation, degraded: Mapping[str, Part], place: Path) -> PairEvaluation:
-    """The same pairs, the degraded pictures in place of the results."""
-    items = tuple(replace(item, predicted=degraded[item.name]) for item in run.paired.items)
-    return replace(run, paired=replace(run.paired, items=items), places=run.places | {"predicted": str(place)})
 
 
 def _cut(run: PairEvaluation, names: set[str]) -> PairEvaluation:

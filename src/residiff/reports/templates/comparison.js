@@ -183,7 +183,7 @@
     /* Pixels are shown as squares where they are clearly larger than those of the screen */
     measure() {
       const width = this.shots[0].figure.clientWidth * this.zoom;
-      this.element.classList.toggle("enlarged", width >= 1.5 * this.shots[0].image.width);
+      this.element.classList.toggle("enlarged", width >= 1.5 * Number(this.shots[0].image.getAttribute("width")));
     }
 
     /* Moves the view's centre, in parts of the picture, as far as there is picture */

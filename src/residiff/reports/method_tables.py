@@ -91,7 +91,7 @@ def mean_table(comparison: Comparison) -> list[dict[str, object]]:
 
 def difference_table(comparison: Comparison) -> list[dict[str, object]]:
     """The differences as rows of text, for people."""
-    heads = ("measure", "difference", "p", "better on", "worse on", "in all")
+    heads = ("measure", "difference", "p", "better on", "worse on", "verdict")
     return [
         {"method": row.name, **dict(zip(heads, map(_plain, row.cells), strict=True))}
         for row in difference_rows(comparison, standings(comparison))

@@ -1,4 +1,4 @@
-"""docs/evaluation.md: its table is what the protocols are. `python tests/evaluate/test_evaluation_page.py` writes it."""
+"""docs/evaluation.md: its table is what the protocols are; run as a program, this writes it."""
 
 import re
 import shlex

@@ -84,7 +84,7 @@ def test_every_command_and_every_option_is_documented(path, command):
 
 
 def test_the_commands_that_programs_read_have_json():
-    wanted = {"recipes list", "recipes show", "models list", "models info", "data list", "evaluate", "env"}
+    wanted = {"recipes list", "recipes show", "models list", "models info", "data list", "evaluate", "compare", "env"}
     with_json = {
         path for path, command in commands() if any("--json" in parameter.opts for parameter in command.params)
     }

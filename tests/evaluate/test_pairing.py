@@ -8,7 +8,7 @@ import pytest
 from pictures import picture, save
 
 from residiff.errors import ConfigError
-from residiff.evaluate.pairing import pair
+from residiff.evaluate.pairing import degraded_of, pair
 
 
 def made(root: Path, *names: str) -> Path:
@@ -76,6 +76,19 @@ def test_results_have_the_names_of_a_sets_degraded_pictures(tmp_path):
         made(root / part / "gt", "0_clean.png", "1_clean.png")
     found = pair(made(tmp_path / "p", "0_rain.png", "1_rain.png"), root)
     assert pairs(found) == {"0_rain": ("0_rain.png", "0_clean.png"), "1_rain": ("1_rain.png", "1_clean.png")}
+
+
+def test_a_set_of_ones_own_without_parts_is_meant_as_a_whole(tmp_path):
+    made(tmp_path / "set" / "clean", "a.png", "b.png")
+    made(tmp_path / "set" / "degraded", "a.png", "b.png")
+    assert pairs(pair(made(tmp_path / "p", "a.png", "b.png"), tmp_path / "set")) == {
+        "a": ("a.png",) * 2,
+        "b": ("b.png",) * 2,
+    }
+    assert {name: Path(part.name) for name, part in degraded_of(tmp_path / "set").items()} == {
+        name: tmp_path / "set" / "degraded" / f"{name}.png" for name in "ab"
+    }
+    assert degraded_of(tmp_path / "set" / "clean") == {}
 
 
 @pytest.mark.parametrize("recursive", [False, True])

@@ -5,48 +5,17 @@ import hashlib
 import json
 import re
 import shlex
-from html.parser import HTMLParser
 from importlib import resources
 from xml.etree import ElementTree
 
 import pytest
+from page_reader import Page
 
 from residiff.checkpoint import load_model
 from residiff.data import images
 from residiff.errors import ConfigError
 from residiff.reports import training_report, words, write_training
 from residiff.reports.run_folder import MAX_STRIPS
-
-VOID = {"meta", "img", "source", "link", "br"}
-
-
-class Page(HTMLParser):
-    """The elements of a page, and its text; every element must be closed where it should."""
-
-    def __init__(self, data):
-        super().__init__()
-        self.open, self.found, self.words = [], [], []
-        self.feed(data.decode())
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("style", "script"):
-            self.words.append(data)
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.found if name == tag]
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
 
 
 @pytest.fixture

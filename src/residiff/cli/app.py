@@ -16,6 +16,7 @@ from rich.console import Console
 
 from residiff import __version__
 from residiff.cli import (
+    compare,
     data,
     env,
     evaluate,
@@ -49,6 +50,7 @@ app.command("generate", epilog=generate.EXAMPLE)(generate.generate)
 app.command("translate", epilog=translate.EXAMPLE)(translate.translate)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("table", epilog=table.EXAMPLE)(table.table)
 app.command("env", epilog=env.EXAMPLE)(env.env)
 app.add_typer(data.app, name="data")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from residiff.data import images
-from residiff.data.catalog import AUTO, detect, open_set
-from residiff.data.parts import FilePart, Part
+from residiff.data.catalog import AUTO, SPLIT_FOLDERS, detect, open_set
+from residiff.data.parts import FilePart, Part, PictureSet
 from residiff.errors import ConfigError
 
 _MOST_NAMED = 5
@@ -123,18 +123,52 @@ def _is_set(truth: Path, layout: str | None, recursive: bool) -> bool:
     return bool(detect(truth))
 
 
+def tested(root: Path, layout: str = AUTO) -> PictureSet:
+    """The test part of a data set; all of a folder of one's own that has no parts, but `clean/` and `degraded/` alone.
+
+    Raises
+    ------
+    ConfigError
+        If it is no folder, or not as its layout says.
+    """
+    if not root.is_dir():
+        raise ConfigError(f"{root} is no folder; give that of a data set")
+    parts = {name for names in SPLIT_FOLDERS.values() for name in names}
+    whole = layout in (AUTO, "paired") and (root / "degraded").is_dir() and not any((root / x).is_dir() for x in parts)
+    return open_set(root, layout, "train" if whole else "test")
+
+
+def degraded_of(truth: Path, *, layout: str | None = None, recursive: bool = False) -> Named:
+    """The degraded pictures of a data set that is given for the truth, by name; none of a folder of true pictures.
+
+    Raises
+    ------
+    ConfigError
+        If the set holds no pairs, or is not as its layout says.
+    """
+    if not _is_set(truth, layout, recursive):
+        return {}
+    chosen = tested(truth, layout or AUTO)
+    return dict(zip(_names(chosen), chosen.columns["degraded"], strict=True))
+
+
 def _of_set(root: Path, layout: str, *, wants_mask: bool) -> dict[str, Named]:
     """The true pictures of a set's test part, and its masks, by the names of the degraded ones."""
-    chosen = open_set(root, layout, "test")
-    columns = chosen.columns
-    if "degraded" not in columns:
+    chosen = tested(root, layout)
+    names, columns = _names(chosen), chosen.columns
+    kinds = {"truth": "clean"} | ({"mask": "mask"} if wants_mask and "mask" in columns else {})
+    return {side: dict(zip(names, columns[kind], strict=True)) for side, kind in kinds.items()}
+
+
+def _names(chosen: PictureSet) -> list[str]:
+    """Those of a set's degraded pictures, without suffix."""
+    if "degraded" not in chosen.columns:
         raise ConfigError(f"{chosen.source} holds no pairs; give the folder of true pictures")
-    names = [Path(part.name).stem for part in columns["degraded"]]
+    names = [Path(part.name).stem for part in chosen.columns["degraded"]]
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise ConfigError(f"{chosen.source}: {listed(twice)} stand for several pictures; score each folder by itself")
-    kinds = {"truth": "clean"} | ({"mask": "mask"} if wants_mask and "mask" in columns else {})
-    return {side: dict(zip(names, columns[kind], strict=True)) for side, kind in kinds.items()}
+    return names
 
 
 def _joined(found: Mapping[str, Named], sides: Mapping[str, Path], partial: bool) -> Paired:

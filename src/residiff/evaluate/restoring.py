@@ -9,14 +9,14 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 
 from residiff.data import images
-from residiff.data.catalog import AUTO, SPLIT_FOLDERS, open_set
+from residiff.data.catalog import AUTO
 from residiff.data.images import Picture
 from residiff.data.parts import PictureSet
 from residiff.data.settings import Resize
 from residiff.data.transforms import resize
 from residiff.errors import ConfigError, check_range
 from residiff.evaluate.cost import count, held
-from residiff.evaluate.pairing import Item
+from residiff.evaluate.pairing import Item, tested
 from residiff.evaluate.protocols import DEFAULT, find_paired
 from residiff.evaluate.results import Result, Score, inputs_of
 from residiff.evaluate.scoring import Scan, Scored, Scorer, hashes_of, scan, scan_of
@@ -171,7 +171,7 @@ def open_model_evaluation(
     check_range("repeats", repeats, 1, MOST_SEEDS)
     if restorer.recipe.task == "generate":
         raise ConfigError(f"model {restorer.descriptor.name!r} makes pictures from noise; score a folder of them")
-    pictures = _opened(data, layout)
+    pictures = tested(data, layout)
     items = _items(pictures, chosen.truth)
     if (chosen.needs_mask or restorer.descriptor.needs_mask) and items[0].mask is None:
         whose = restorer.descriptor.name if restorer.descriptor.needs_mask else chosen.name
@@ -182,15 +182,6 @@ def open_model_evaluation(
     return ModelEvaluation(
         Scorer.of(chosen, weights), restorer, items, pictures.source, seeds, steps, output, as_trained
     )
-
-
-def _opened(data: Path, layout: str) -> PictureSet:
-    """The test part of a set; all of a folder that has no parts."""
-    if not data.is_dir():
-        raise ConfigError(f"{data} is no folder; give that of a data set")
-    parts = {name for names in SPLIT_FOLDERS.values() for name in names}
-    whole = layout in (AUTO, "paired") and (data / "degraded").is_dir() and not any((data / x).is_dir() for x in parts)
-    return open_set(data, layout, "train" if whole else "test")
 
 
 def _items(pictures: PictureSet, with_truth: bool) -> tuple[Item, ...]:

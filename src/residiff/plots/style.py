@@ -10,7 +10,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -42,6 +42,32 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "residiff",
     "savefig.dpi": 300,
 }
+_DARK_INK, _DARK_LINES = "#d7dae0", "#3a3f47"
+
+
+class Theme(NamedTuple):
+    """Settings of matplotlib, colours of what is compared, and of what is common to all of it."""
+
+    settings: dict[Any, Any]
+    colours: tuple[str, ...]
+    ink: str
+
+
+LIGHT = Theme(STYLE, (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY), "#555555")
+DARK = Theme(
+    STYLE
+    | {
+        "text.color": _DARK_INK,
+        "axes.labelcolor": _DARK_INK,
+        "axes.edgecolor": _DARK_INK,
+        "axes.facecolor": "none",
+        "xtick.color": _DARK_INK,
+        "ytick.color": _DARK_INK,
+        "grid.color": _DARK_LINES,
+    },
+    (SKY, YELLOW, PINK, GREEN, ORANGE, BLUE),
+    "#a9afb8",
+)
 
 
 def check_suffix(path: Path, kind: str) -> None:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import matplotlib
 import numpy as np
@@ -21,18 +21,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocat
 from residiff.errors import ConfigError
 from residiff.files import write_bytes
 from residiff.plots.history import Array, History, Series, read_history
-from residiff.plots.style import (
-    BLUE,
-    COLUMN_WIDTH,
-    GREEN,
-    ORANGE,
-    PINK,
-    SKY,
-    STYLE,
-    YELLOW,
-    legend_above,
-    rendered,
-)
+from residiff.plots.style import COLUMN_WIDTH, LIGHT, Theme, legend_above, rendered
 
 Dashes: TypeAlias = Literal["-", "--", ":", "-."]
 
@@ -59,14 +48,6 @@ class Panel:
         """The run's values, none where it has none; a logarithmic axis takes those above 0 alone."""
         series = (history.scores if self.held_out else history.figures).get(self.name, _NOTHING)
         return _positive(series) if self.logarithmic else series
-
-
-class Theme(NamedTuple):
-    """Settings of matplotlib, colours of runs, and of what is common to them."""
-
-    settings: dict[Any, Any]
-    colours: tuple[str, ...]
-    ink: str
 
 
 class Thinned(NamedTuple):
@@ -359,21 +340,4 @@ _PANELS = (
     Panel("gradient_norm", "gradient norm", logarithmic=True),
     Panel("psnr", "PSNR in dB", held_out=True),
     Panel("ssim", "SSIM", held_out=True),
-)
-
-_DARK_INK, _DARK_LINES = "#d7dae0", "#3a3f47"
-LIGHT = Theme(STYLE, (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY), "#555555")
-DARK = Theme(
-    STYLE
-    | {
-        "text.color": _DARK_INK,
-        "axes.labelcolor": _DARK_INK,
-        "axes.edgecolor": _DARK_INK,
-        "axes.facecolor": "none",
-        "xtick.color": _DARK_INK,
-        "ytick.color": _DARK_INK,
-        "grid.color": _DARK_LINES,
-    },
-    (SKY, YELLOW, PINK, GREEN, ORANGE, BLUE),
-    "#a9afb8",
 )

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from residiff import environment
 from residiff.errors import ConfigError
 from residiff.files import write_bytes
 from residiff.plots.history import Event, History
-from residiff.plots.training import DARK, LIGHT, Panel, panel_svg, panels, plot_training, thinned
+from residiff.plots.training import Panel, panel_svg, panels, plot_training, thinned
+from residiff.reports.pages import Curve, curve, template
 from residiff.reports.run_folder import RunFolder, read_run
 from residiff.reports.words import duration, in_words, moment, over, plural, signed, source
 from residiff.train import RECIPE
@@ -31,15 +29,6 @@ class Tile(NamedTuple):
     label: str
     value: str
     note: str = ""
-
-
-class Curve(NamedTuple):
-    """A panel as data URIs for light and dark pages."""
-
-    label: str
-    light: str
-    dark: str
-    alt: str
 
 
 class Row(NamedTuple):
@@ -78,13 +67,7 @@ def training_report(folder: Path, data: Path | None = None) -> bytes:
         If `folder` is no run's, or its tables are damaged.
     """
     run = read_run(folder)
-    page = Environment(
-        loader=PackageLoader("residiff.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template(TEMPLATE)
+    page = template(TEMPLATE)
     return page.render(
         run=run,
         name=run.history.name if run.recipe is None else run.recipe.name,
@@ -196,15 +179,11 @@ def _parts(history: History) -> str:
 
 
 def _curve(history: History, panel: Panel) -> Curve:
-    light, dark = (_data_uri(panel_svg(history, panel, theme)) for theme in (LIGHT, DARK))
     thin = thinned(panel.of(history), smooth=panel.logarithmic)
     first, last = (f"{thin.values[place]:.4g} at step {int(thin.steps[place]):,}" for place in (0, -1))
     scale = ", on a logarithmic scale" if panel.logarithmic else ""
-    return Curve(panel.label, light, dark, f"Curve of the {panel.label} from {first} to {last}{scale}.")
-
-
-def _data_uri(svg: bytes) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+    alt = f"Curve of the {panel.label} from {first} to {last}{scale}."
+    return curve(lambda theme: panel_svg(history, panel, theme), alt)
 
 
 def _validated(history: History) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 
@@ -34,6 +35,35 @@ def plural(count: int, what: str) -> str:
 def signed(value: float, digits: int = 2) -> str:
     """Like "+5.32", with a true minus."""
     return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def measure(name: str) -> str:
+    """A protocol's measure as papers call it: "psnr_shadow" is "PSNR, shadow"."""
+    known = max((key for key in _MEASURES if name == key or name.startswith(f"{key}_")), key=len, default="")
+    if not known:
+        return name
+    more = [_WHERE.get(part, part) for part in name.removeprefix(known).split("_") if part]
+    return ", ".join([_MEASURES[known], *more])
+
+
+def gap(value: float, text: str) -> str:
+    """A difference with its sign before the `text` of its size: "+0.62"."""
+    return ("+" if value >= 0 else "\N{MINUS SIGN}") + text
+
+
+def chance(p: float) -> str:
+    """Like "0.031" and "< 0.001"."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def unit(measure: str) -> str:
+    """What stands behind a figure of a protocol's measure: " dB", or nothing."""
+    return " dB" if measure.startswith("psnr") else ""
+
+
+def listing(names: Sequence[str]) -> str:
+    """Like "A, B and C"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def over(gain: float, what: str) -> str:
@@ -69,3 +99,15 @@ def in_words(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(in_words, value))
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+_MEASURES = {
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+    "mae": "Lab MAE",
+    "lpips": "LPIPS",
+    "dists": "DISTS",
+    "delta_e": "CIEDE2000",
+}
+_WHERE = {"nonshadow": "non-shadow", "masked": "in the mask", "vgg": "VGG"}

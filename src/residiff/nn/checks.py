@@ -14,6 +14,7 @@ def check_input(x: Tensor, times: tuple[Tensor, ...], in_channels: int, heads: i
     height, width = x.shape[-2:]
     if height % multiple or width % multiple:
         raise ConfigError(f"height and width must be multiples of {multiple}, not {height} x {width}; pad the image")
-    if len(times) != heads or any(t.shape != x.shape[:1] for t in times):
+    # One time is that of every image
+    if len(times) != heads or {t.shape for t in times} not in ({x.shape[:1]}, {(1,)}):
         shapes = ", ".join(str(tuple(t.shape)) for t in times)
         raise ConfigError(f"the network takes {heads} tensors of times of shape ({x.shape[0]},), not [{shapes}]")

@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from residiff.nn.ddim_unet import PixelAttention
+from residiff.nn.fused import LinearAttentionSkip, ModulatedNorm
 from residiff.nn.nafnet import ImageMean
 from residiff.nn.unet import HEAD_WIDTH, FullAttention, LinearAttention, join_heads, split_heads
 
@@ -143,6 +144,34 @@ def _moments(split: Tensor) -> Found:
 
 
 @final
+class _ModulatedNorm(nn.Module):
+    def __init__(self, layer: ModulatedNorm) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        weight, bias = self.layer.affine(scale, shift)
+        split = x.reshape(len(x), self.layer.groups, -1, *x.shape[2:])
+        mean, variance = _of_the_whole(lambda share: _moments(split))
+        normal = ((split - mean) * torch.rsqrt(variance + self.layer.eps)).flatten(1, 2)
+        result: Tensor = normal * weight[..., None, None] + bias[..., None, None]
+        return result
+
+
+@final
+class _LinearAttentionSkip(nn.Module):
+    def __init__(self, layer: LinearAttentionSkip) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.layer.parts(x)
+        keys, values = (each.flatten(0, 1)[None] for each in (key, value))
+        (context,) = _of_the_whole(lambda share: (self.layer.context(keys, values) * share,))
+        return self.layer.attended(x, query, context)
+
+
+@final
 class _LinearAttention(nn.Module):
     def __init__(self, layer: LinearAttention) -> None:
         super().__init__()
@@ -210,6 +239,8 @@ def _attended(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 _LOCAL: dict[type[nn.Module], Callable[..., nn.Module]] = {
     ImageMean: _Mean,
     nn.GroupNorm: _GroupNorm,
+    ModulatedNorm: _ModulatedNorm,
+    LinearAttentionSkip: _LinearAttentionSkip,
     LinearAttention: _LinearAttention,
     FullAttention: _FullAttention,
     PixelAttention: _PixelAttention,

@@ -25,12 +25,13 @@ from residiff.nn import ddim_unet, dit, fused, nafnet, unet
 class Folded(nn.Module):
     """A network folded for inference; (N, C, H, W) and one (N,) or (1,) time a head, as the one that it was made of.
 
-    Where the times are one value in memory (`Tensor.expand`), it is embedded once for the batch.
+    Where the times are one value in memory (`Tensor.expand`), it is embedded once for the batch. A network that is
+    folded already is taken as it is with `fold` false.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, fold: bool = True) -> None:
         super().__init__()
-        self.network = folded(network)
+        self.network = folded(network) if fold else network
         self.size_multiple = int(network.size_multiple)  # type: ignore[arg-type]
         self.in_channels = int(network.in_channels)  # type: ignore[arg-type]
         self.heads = int(network.heads)  # type: ignore[arg-type]
@@ -74,8 +75,9 @@ def _channels_last(value: Tensor) -> Tensor:
 
 
 def _attention(skip: nn.Module) -> nn.Module:
-    linear = isinstance(skip, unet.Skip) and isinstance(skip.fn.fn, unet.LinearAttention)
-    return fused.LinearAttentionSkip(skip) if linear else skip
+    if isinstance(skip, unet.Skip) and isinstance(skip.fn.fn, unet.LinearAttention):
+        return fused.LinearAttentionSkip(skip)
+    return skip
 
 
 FOLDS: dict[type[nn.Module], Callable[..., nn.Module]] = {

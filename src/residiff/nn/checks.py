@@ -15,6 +15,7 @@ def check_input(x: Tensor, times: tuple[Tensor, ...], in_channels: int, heads: i
     if height % multiple or width % multiple:
         raise ConfigError(f"height and width must be multiples of {multiple}, not {height} x {width}; pad the image")
     # One time is that of every image
-    if len(times) != heads or {t.shape for t in times} not in ({x.shape[:1]}, {(1,)}):
+    counts = (1,) if all(t.shape == (1,) for t in times) else x.shape[:1]
+    if len(times) != heads or any(t.shape != counts for t in times):
         shapes = ", ".join(str(tuple(t.shape)) for t in times)
         raise ConfigError(f"the network takes {heads} tensors of times of shape ({x.shape[0]},), not [{shapes}]")

@@ -216,7 +216,8 @@ class DiT(nn.Module):
 
     def _positions(self, rows: int, columns: int) -> Tensor:
         """The stored positions at the training size, computed ones elsewhere."""
-        if rows == columns == self._trained:
+        # An exported network serves every size alike
+        if not torch.compiler.is_exporting() and rows == columns == self._trained:
             return self.pos_embed
         width, device = self.pos_embed.shape[-1], self.pos_embed.device
         return position_embedding(rows, columns, width, self._trained, device).to(self.pos_embed.dtype)

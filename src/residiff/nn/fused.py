@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from residiff.nn import ddim_unet, dit, nafnet
-from residiff.nn.unet import EPS, HEAD_WIDTH, HEADS, LinearAttention, ResidualBlock, Skip, StandardisedConv
+from residiff.nn.unet import EPS, HEAD_WIDTH, HEADS, ChannelNorm, LinearAttention, ResidualBlock, Skip, StandardisedConv
 
 WIDTH = HEADS * HEAD_WIDTH
 
@@ -86,11 +86,13 @@ class LinearAttentionSkip(nn.Module):
     def __init__(self, skip: Skip) -> None:
         super().__init__()
         attention: LinearAttention = skip.fn.fn  # type: ignore[assignment]
-        project, norm = attention.to_out
+        project: nn.Conv2d = attention.to_out[0]  # type: ignore[assignment]
+        norm: ChannelNorm = attention.to_out[1]  # type: ignore[assignment]
         qkv = attention.to_qkv.weight[:, :, 0, 0] * skip.fn.norm.g.flatten()
         self.to_qkv = _constant(qkv)
         self.project = _constant(project.weight[:, :, 0, 0].mT * HEAD_WIDTH**-0.5)
-        self.bias, self.gain = project.bias, _constant(norm.g.flatten())
+        self.bias: Tensor = project.bias  # type: ignore[assignment]
+        self.gain = _constant(norm.g.flatten())
         heads = torch.arange(WIDTH, device=qkv.device) // HEAD_WIDTH
         self.register_buffer("blocks", (heads[:, None] == heads).to(qkv.dtype), persistent=False)
 
@@ -107,9 +109,9 @@ class LinearAttentionSkip(nn.Module):
 
     def attended(self, x: Tensor, query: Tensor, context: Tensor) -> Tensor:
         """`x` with the attention added."""
-        query = query.unflatten(-1, (HEADS, HEAD_WIDTH)).softmax(-1).flatten(-2)
+        query = query.reshape(*query.shape[:2], HEADS, HEAD_WIDTH).softmax(-1).flatten(-2)
         mixed = F.layer_norm(query @ context + self.bias, x.shape[1:2], self.gain, eps=EPS)
-        return x + mixed.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+        return x + mixed.reshape(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape."""
@@ -124,13 +126,8 @@ class NAFBlock(nn.Module):
     def __init__(self, block: nafnet.Block) -> None:
         super().__init__()
         self.time, self.norm1, self.norm2 = block.time, block.norm1, block.norm2
-        self.expand, self.depthwise, self.pool, self.attention = (
-            block.expand,
-            block.depthwise,
-            block.pool,
-            block.attention,
-        )
-        self.widen = block.widen
+        self.expand, self.depthwise, self.widen = block.expand, block.depthwise, block.widen
+        self.pool, self.attention = block.pool, block.attention
         self.project, self.narrow = _scaled(block.project, block.scale1), _scaled(block.narrow, block.scale2)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
@@ -183,15 +180,17 @@ class DiTBlock(nn.Module):
 
     def __init__(self, block: dit.Block) -> None:
         super().__init__()
-        self.attn, self.mlp, self.adaLN_modulation = block.attn, block.mlp, block.adaLN_modulation
+        self.attn, self.adaLN_modulation = block.attn, block.adaLN_modulation
+        self.wide = block.mlp[:2]
+        self.narrow: nn.Linear = block.mlp[2]  # type: ignore[assignment]
 
     def forward(self, z: Tensor, time: Tensor) -> Tensor:
         """`z` (N, tokens, width), `time` (N, 1, width) or (1, 1, width) -> (N, tokens, width)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(time).chunk(6, dim=-1)
         mixed = self.attn.mixed(modulated(z, shift1, scale1))
         z = z + gated_linear(mixed, self.attn.proj, gate1)
-        wide = self.mlp.act(self.mlp.fc1(modulated(z, shift2, scale2)))
-        return z + gated_linear(wide, self.mlp.fc2, gate2)  # type: ignore[arg-type]
+        wide = self.wide(modulated(z, shift2, scale2))
+        return z + gated_linear(wide, self.narrow, gate2)
 
 
 def modulated(z: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

@@ -51,9 +51,9 @@ def test_parts_are_as_in_the_whole(name: str) -> None:
     """The middle of a part, as far from its borders as convolutions reach."""
     made, x = network(name), draw(1, 6, 160, 64)
     parts = localised(made)
-    with look(1.0) as whole:
+    with look(1.0) as noted:
         expected = parts(x, times(made, 1))
-    with local(whole):
+    with local(noted()):
         found = parts(x[:, :, 16:144], times(made, 1))
     alone = made(x[:, :, 16:144], times(made, 1))
     for ours, theirs, without in zip(found, expected, alone, strict=True):
@@ -61,20 +61,44 @@ def test_parts_are_as_in_the_whole(name: str) -> None:
         assert (without[:, :, 56:72] - theirs[:, :, 72:88]).abs().max() > 1e-6
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_is_noted_of_parts_is_put_together(name: str) -> None:
+    """Of two batches, each as large, with the same known: what is noted of both at once."""
+    made, x = network(name), draw(4, 6, 16, 32)
+    parts = localised(made)
+    with look(0.5) as first:
+        parts(x, times(made, 4))
+    with look(0.5, first()) as both:
+        parts(x, times(made, 4))
+    halves = []
+    for half in (x[:2], x[2:]):
+        with look(0.25, first()) as noted:
+            parts(half, times(made, 2))
+        halves.append(noted())
+    for ours, theirs in zip(halves[0].merged(halves[1:]).noted, both().noted, strict=True):
+        for a, b in zip(tensors(ours), tensors(theirs), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-9)
+
+
+def tensors(note: object) -> list[Tensor]:
+    found = [each for value in vars(note).values() for each in (value if isinstance(value, tuple) else (value,))]
+    # Tokens come in whatever order
+    return [each.sort(2).values if each.ndim == 4 and each.shape[2] > 32 else each for each in found]
+
+
 def test_the_number_of_pixels_is_that_of_the_whole() -> None:
-    """Half an image, mirrored, tells of linear attention what the whole does: same keys, twice the pixels."""
+    """Half an image that is the same again tells of linear attention what the whole does: twice the pixels."""
     made = network("unet")
     half = draw(1, 6, 16, 64)
-    whole_image = torch.cat([half, half], dim=2)
     parts = localised(made)
     with look(1.0) as whole:
         parts(torch.cat([half, half]), times(made, 2))
     with look(0.5) as told:
         parts(half, times(made, 1))
-    for (ours, *_), (theirs, *_) in zip(told.found, whole.found, strict=True):
-        if ours.shape == theirs.shape:
-            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
-    assert whole_image.shape[2] == 32
+    contexts = [[note.context for note in each().noted if hasattr(note, "context")] for each in (whole, told)]
+    assert len(contexts[0]) > 2
+    for ours, theirs in zip(*contexts, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
 
 
 def test_weights_are_shared_and_the_network_stays_as_it_is() -> None:

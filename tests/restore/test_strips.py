@@ -128,9 +128,9 @@ def test_a_network_that_sees_the_whole() -> None:
     denoiser.backbone = localised(denoiser.backbone)
     wholes = []
     for state in sampled(denoiser, recipe, draw(), seeded_noise(4, draw().shape)):
-        with look(1.0) as found:
+        with look(1.0) as noted:
             denoiser(state.x, state.level, draw())
-        wholes.append(found)
+        wholes.append(noted())
     tiling = Tiling(HEIGHT, WIDTH, 8, 64, 48, 8)
     alike = in_strips(recipe, denoiser, draw(), tiling, wholes=wholes[:2])
     apart = in_strips(recipe, denoiser, draw(), tiling)

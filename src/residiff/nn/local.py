@@ -2,25 +2,27 @@
 
 Some layers let every place know of all others: NAFNet's channel means, group normalisation, attention. Of an image that
 is computed in parts they would take something else in each part, and the parts would not fit together. So the layers
-are replaced: `look` runs some parts together, as one image, and keeps what each layer took of the whole; `local` then
-gives each part the same. In between, all that is left is convolutions, whose reach is finite.
+are replaced: `look` notes what each layer takes of some parts, as if they were the image, `merged` puts together what
+was noted of others, and `local` gives each part the same. In between, all that is left is convolutions, whose reach is
+finite.
 
-What is kept of a layer, over all parts of a batch at once:
+What is noted of a layer, over all parts of a batch at once:
 
-    channel mean      mean over the parts
-    group norm        mean and variance over the parts, by group
-    linear attention  (softmax_pixels(k) v^T) / pixels, with the number of pixels of the whole image
-    attention         keys and values of the parts, which every place attends to
+    channel mean      the mean
+    group norm        mean and mean square by group
+    linear attention  (softmax_pixels(k) v^T) / pixels, with the number of pixels of the whole image, and sum exp(k)
+    attention         keys and values, which every place attends to
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import final
+from typing import TypeVar, final
 
 import torch
 import torch.nn.functional as F
@@ -31,23 +33,39 @@ from residiff.nn.fused import LinearAttentionSkip, ModulatedNorm
 from residiff.nn.nafnet import ImageMean
 from residiff.nn.unet import HEAD_WIDTH, FullAttention, LinearAttention, join_heads, split_heads
 
-Found = tuple[Tensor, ...]
+
+class Noted(ABC):
+    """What a layer takes of an image, or of parts of it."""
+
+    @abstractmethod
+    def with_others(self, others: Sequence[Noted]) -> Noted:
+        """The same of these parts and others, as many each."""
 
 
-@dataclass
+Note = TypeVar("Note", bound=Noted)
+
+
+@dataclass(frozen=True)
 class Whole:
-    """What a network's layers took of the whole, in the order in which they run; `share` of its pixels were there."""
+    """What a network's layers take of the whole, in the order in which they run."""
 
-    share: float
-    found: list[Found] = field(default_factory=list)
+    noted: tuple[Noted, ...]
+
+    def merged(self, others: Sequence[Whole]) -> Whole:
+        """The same of these parts and others, as many each."""
+        every = zip(self.noted, *(other.noted for other in others), strict=True)
+        return Whole(tuple(note.with_others(more) for note, *more in every))
 
 
 @dataclass
 class _Walk:
-    """One call of a network: layer by layer, it is looked for what is known, or noted what is found."""
+    """One call of a network, layer by layer: what is known of the whole, and what is noted of what is there."""
 
-    whole: Whole
-    notes: bool
+    share: float
+    known: Whole | None
+    margin: float = 0.0
+    notes: bool = True
+    noted: list[Noted] = field(default_factory=list)
     place: int = 0
 
 
@@ -55,20 +73,28 @@ _walk: ContextVar[_Walk | None] = ContextVar("walk", default=None)
 
 
 @contextlib.contextmanager
-def look(share: float) -> Iterator[Whole]:
+def look(share: float, known: Whole | None = None, margin: float = 0.0) -> Iterator[Callable[[], Whole]]:
     """While it is entered, one call of a localised network notes what its layers take of its batch, as one image.
 
-    The batch shows that `share` of the whole image's pixels.
+    Parameters
+    ----------
+    share : of the whole image's pixels that are noted
+    known
+        What the layers go on with in place of what is noted: a second look, with what a first one found, is closer to
+        the truth.
+    margin : of a part's sides, on each, that is not noted, since it lies near the part's borders; below one half
+
+    What is given tells what was noted, after the call.
     """
-    whole = Whole(share)
-    with _walking(_Walk(whole, notes=True)):
-        yield whole
+    walk = _Walk(share, known, margin)
+    with _walking(walk):
+        yield lambda: Whole(tuple(walk.noted))
 
 
 @contextlib.contextmanager
 def local(whole: Whole) -> Iterator[None]:
-    """While it is entered, one call of a localised network takes what was noted in place of its own."""
-    with _walking(_Walk(whole, notes=False)):
+    """While it is entered, one call of a localised network goes on with what is known in place of its own."""
+    with _walking(_Walk(1.0, whole, notes=False)):
         yield
 
 
@@ -81,15 +107,25 @@ def _walking(walk: _Walk) -> Iterator[None]:
         _walk.reset(token)
 
 
-def _of_the_whole(find: Callable[[float], Found]) -> Found:
-    """What is known of the next layer; else what `find` finds, given the share of the whole that is there."""
+def _of_the_whole(x: Tensor, find: Callable[[Tensor, float], Note]) -> Note:
+    """What the next layer is to take: what is known, or else what `find` finds in the middle of `x` (..., H, W).
+
+    It is given the share of the whole image that is there.
+    """
     walk = _walk.get()
     if walk is None:
-        return find(1.0)
+        return find(x, 1.0)
     if walk.notes:
-        walk.whole.found.append(find(walk.whole.share))
+        walk.noted.append(find(_middle(x, walk.margin), walk.share))
     walk.place += 1
-    return walk.whole.found[walk.place - 1]
+    known = walk.noted if walk.known is None else walk.known.noted
+    return known[walk.place - 1]  # type: ignore[return-value]
+
+
+def _middle(x: Tensor, margin: float) -> Tensor:
+    """Of (..., H, W) without `margin` of each side, but for a pixel at least."""
+    rows, columns = (min(round(margin * side), (side - 1) // 2) for side in x.shape[-2:])
+    return x[..., rows : x.shape[-2] - rows, columns : x.shape[-1] - columns]
 
 
 def localised(network: nn.Module) -> nn.Module:
@@ -112,13 +148,54 @@ def sees_the_whole(network: nn.Module) -> bool:
 
 
 @final
+@dataclass(frozen=True)
+class _Means(Noted):
+    """Means of one kind or several, each over as many values."""
+
+    values: tuple[Tensor, ...]
+
+    def with_others(self, others: Sequence[Noted]) -> _Means:
+        parts = [self, *(other for other in others if isinstance(other, _Means))]
+        return _Means(tuple(torch.stack(each).mean(0) for each in zip(*(part.values for part in parts), strict=True)))
+
+
+@final
+@dataclass(frozen=True)
+class _Context(Noted):
+    """Linear attention's context (1, heads, width, width), and log sum exp(k) (1, heads, width, 1) that it is by."""
+
+    context: Tensor
+    weight: Tensor
+
+    def with_others(self, others: Sequence[Noted]) -> _Context:
+        parts = [self, *(other for other in others if isinstance(other, _Context))]
+        weights = torch.stack([part.weight for part in parts])
+        shares = weights.softmax(0)
+        # Each was divided by the same number of pixels, that of the whole
+        context = (torch.stack([part.context for part in parts]) * shares).sum(0)
+        return _Context(context, weights.logsumexp(0))
+
+
+@final
+@dataclass(frozen=True)
+class _Tokens(Noted):
+    """Keys and values (1, heads, tokens, width)."""
+
+    keys: Tensor
+    values: Tensor
+
+    def with_others(self, others: Sequence[Noted]) -> _Tokens:
+        parts = [self, *(other for other in others if isinstance(other, _Tokens))]
+        return _Tokens(torch.cat([part.keys for part in parts], 2), torch.cat([part.values for part in parts], 2))
+
+
+@final
 class _Mean(nn.Module):
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
 
     def forward(self, x: Tensor) -> Tensor:
-        (mean,) = _of_the_whole(lambda share: (x.mean((0, 2, 3), keepdim=True),))
-        return mean
+        return _of_the_whole(x, lambda part, share: _Means((part.mean((0, 2, 3), keepdim=True),))).values[0]
 
 
 @final
@@ -130,17 +207,17 @@ class _GroupNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         groups, eps = int(self.layer.num_groups), float(self.layer.eps)  # type: ignore[arg-type]
         split = x.reshape(len(x), groups, -1, *x.shape[2:])
-        mean, variance = _of_the_whole(lambda share: _moments(split))
+        mean, square = _of_the_whole(split, lambda part, share: _squares(part)).values
         weight, bias = (part.view(1, -1, 1, 1) for part in self.layer.parameters())
-        normal = ((split - mean) * torch.rsqrt(variance + eps)).flatten(1, 2)
+        normal = ((split - mean) * torch.rsqrt(square - mean.square() + eps)).flatten(1, 2)
         result: Tensor = normal * weight + bias
         return result
 
 
-def _moments(split: Tensor) -> Found:
-    """Mean and variance of each group, over the batch as well: (1, groups, 1, 1, 1)."""
+def _squares(split: Tensor) -> _Means:
+    """Mean and mean square of each group, over the batch as well: (1, groups, 1, 1, 1)."""
     variance, mean = torch.var_mean(split, (0, 2, 3, 4), correction=0, keepdim=True)
-    return mean, variance
+    return _Means((mean, variance + mean.square()))
 
 
 @final
@@ -178,16 +255,18 @@ class _LinearAttention(nn.Module):
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        query, key, value = split_heads(self.layer.to_qkv(x))
-        (context,) = _of_the_whole(lambda share: (_context(key, value, share),))
+        qkv = self.layer.to_qkv(x)
+        query, _, _ = split_heads(qkv)
+        context = _of_the_whole(qkv, lambda part, share: _context(*split_heads(part)[1:], share)).context
         out: Tensor = self.layer.to_out(join_heads(context.mT @ (query.softmax(dim=-2) * HEAD_WIDTH**-0.5), x))
         return out
 
 
-def _context(key: Tensor, value: Tensor, share: float) -> Tensor:
-    """(1, heads, width, width) of keys and values (N, heads, width, pixels), of all parts at once."""
+def _context(key: Tensor, value: Tensor, share: float) -> _Context:
+    """Of keys and values (N, heads, width, pixels) of all parts."""
     keys, values = (_side_by_side(each) for each in (key, value))
-    return keys.softmax(dim=-1) @ (values / (values.shape[-1] / share)).mT
+    context = keys.softmax(dim=-1) @ (values / (values.shape[-1] / share)).mT
+    return _Context(context, keys.logsumexp(dim=-1, keepdim=True))
 
 
 @final
@@ -197,10 +276,10 @@ class _FullAttention(nn.Module):
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        query, key, value = split_heads(self.layer.to_qkv(x))
-        keys, values = _of_the_whole(lambda share: (_tokens(key), _tokens(value)))
-        mixed = _attended(query.mT, keys, values)
-        out: Tensor = self.layer.to_out(join_heads(mixed.mT, x))
+        qkv = self.layer.to_qkv(x)
+        query, _, _ = split_heads(qkv)
+        tokens = _of_the_whole(qkv, lambda part, share: _tokens(*split_heads(part)[1:]))
+        out: Tensor = self.layer.to_out(join_heads(_attended(query.mT, tokens).mT, x))
         return out
 
 
@@ -213,16 +292,17 @@ class _PixelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         layer = self.layer
         normal = layer.norm(x)
-        query, key, value = (part(normal).flatten(2)[:, None] for part in (layer.q, layer.k, layer.v))
-        keys, values = _of_the_whole(lambda share: (_tokens(key), _tokens(value)))
-        mixed = _attended(query.mT, keys, values)
+        query = layer.q(normal).flatten(2)[:, None]
+        pairs = torch.cat([layer.k(normal), layer.v(normal)], dim=1)
+        tokens = _of_the_whole(pairs, lambda part, share: _tokens(*part.flatten(2)[:, None].chunk(2, dim=2)))
+        mixed = _attended(query.mT, tokens)
         out: Tensor = x + layer.proj_out(mixed[:, 0].mT.reshape(x.shape))
         return out
 
 
-def _tokens(each: Tensor) -> Tensor:
-    """(N, heads, width, pixels) -> (1, heads, N pixels, width)."""
-    return _side_by_side(each).mT.contiguous()
+def _tokens(key: Tensor, value: Tensor) -> _Tokens:
+    """Of keys and values (N, heads, width, pixels) of all parts."""
+    return _Tokens(*(_side_by_side(each).mT.contiguous() for each in (key, value)))
 
 
 def _side_by_side(each: Tensor) -> Tensor:
@@ -230,9 +310,9 @@ def _side_by_side(each: Tensor) -> Tensor:
     return each.movedim(0, -2).flatten(-2)[None]
 
 
-def _attended(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Every query (N, heads, pixels, width) attends to all keys and values (1, heads, tokens, width)."""
-    keys, values = (each.expand(len(query), -1, -1, -1).contiguous() for each in (keys, values))
+def _attended(query: Tensor, tokens: _Tokens) -> Tensor:
+    """Every query (N, heads, pixels, width) attends to all tokens."""
+    keys, values = (each.expand(len(query), -1, -1, -1).contiguous() for each in (tokens.keys, tokens.values))
     return F.scaled_dot_product_attention(query.contiguous(), keys, values)
 
 

@@ -26,6 +26,7 @@ from residiff.data.images.picture import (
     planes_of,
     to_array,
 )
+from residiff.data.images.rows import RowReader, RowWriter, open_rows, write_rows
 
 __all__ = [
     "MAX_PIXELS",
@@ -38,6 +39,8 @@ __all__ = [
     "ImageWarning",
     "Metadata",
     "Picture",
+    "RowReader",
+    "RowWriter",
     "encode",
     "format_of",
     "from_array",
@@ -45,9 +48,11 @@ __all__ = [
     "images_by_name",
     "in_unit_range",
     "list_images",
+    "open_rows",
     "planes_of",
     "read",
     "to_array",
     "to_pil",
     "write",
+    "write_rows",
 ]

@@ -40,6 +40,8 @@ def libvips() -> Library:
     # Else each oddity of a file goes to stderr
     logging.getLogger("pyvips").addHandler(logging.NullHandler())
     pyvips.block_untrusted_set(True)
+    # It decodes nothing, and reads what residiff itself has written
+    pyvips.operation_block_set("VipsForeignLoadRaw", False)
     # No result is asked for twice, and cached ones hold whole files in memory
     pyvips.cache_set_max(0)
     return pyvips
@@ -53,10 +55,39 @@ def opener(name: str, data: bytes) -> Callable[[bytes], Opened]:
     raise ImageUnsupportedError(f"{name}: not a PNG, JPEG, WebP, TIFF, GIF, AVIF or BMP image; convert it to one")
 
 
+def source_opener(data: bytes) -> Callable[[int], VipsImage] | None:
+    """The function that opens a file by its descriptor, to be read from start to end, by its first bytes `data`.
+
+    None where the kind is not known, or cannot be read bit by bit.
+    """
+    loader = next((name for is_kind, name in _LOADERS if is_kind(data)), None)
+    if loader is None:
+        return None
+
+    def open_header(descriptor: int) -> VipsImage:
+        source = libvips().Source.new_from_descriptor(descriptor)
+        return getattr(libvips().Image, f"{loader}_source")(source, access="sequential", fail_on="error")
+
+    return open_header
+
+
+def raw_image(path: str, width: int, height: int, bands: int, is_16_bit: bool) -> VipsImage:
+    """Image of a file of nothing but pixels (height, width, bands), of 8 bits or of 16 in this machine's order."""
+    kind = "ushort" if is_16_bit else "uchar"
+    return libvips().Image.rawload(path, width, height, bands, format=kind, access="sequential")
+
+
 def vips_image(array: Array, interpretation: str, resolution: tuple[float, float], blobs: dict[str, Any]) -> VipsImage:
     """Image of libvips of an array (H, W) or (H, W, C) that carries `blobs` (bytes by field; None is left out)."""
+    return labelled(libvips().Image.new_from_array(array), interpretation, resolution, blobs)
+
+
+def labelled(
+    image: VipsImage, interpretation: str, resolution: tuple[float, float], blobs: dict[str, Any]
+) -> VipsImage:
+    """The image as one of that `interpretation`, `resolution` in pixels per millimetre, with `blobs` by field."""
     x, y = resolution
-    image = libvips().Image.new_from_array(array, interpretation=interpretation).copy(xres=x, yres=y)
+    image = image.copy(interpretation=interpretation, xres=x, yres=y)
     for field, blob in blobs.items():
         if blob is not None:
             image.set_type(libvips().GValue.blob_type, field, blob)
@@ -71,6 +102,15 @@ def save(image: VipsImage, format: Format, quality: int, lossless: bool, keep: s
     saver, taken, fixed = _SAVERS[format]
     offered = {"Q": quality, "lossless": lossless}
     return bytes(getattr(image, saver)(keep=keep, **fixed, **{option: offered[option] for option in taken}))
+
+
+def save_to(image: VipsImage, descriptor: int, format: Format, quality: int, keep: str) -> None:
+    """As `save`, into an open file, bit by bit."""
+    saver, taken, fixed = _SAVERS[format]
+    offered = {"Q": quality, "lossless": False}
+    target = libvips().Target.new_to_descriptor(descriptor)
+    options = {option: offered[option] for option in taken}
+    getattr(image, saver.replace("_buffer", "_target"))(target, keep=keep, **fixed, **options)
 
 
 def save_bmp(array: Array, dpi: tuple[float, float]) -> bytes:
@@ -105,13 +145,16 @@ def _is_avif(data: bytes) -> bool:
     return data[4:8] == b"ftyp" and any(brands[at : at + 4] in (b"avif", b"avis") for at in range(0, len(brands), 4))
 
 
+_LOADERS: list[tuple[Callable[[bytes], bool], str]] = [
+    (_starts_with(b"\x89PNG\r\n\x1a\n"), "pngload"),
+    (_starts_with(b"\xff\xd8\xff"), "jpegload"),
+    (_is_webp, "webpload"),
+    (_starts_with(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "tiffload"),
+    (_starts_with(b"GIF87a", b"GIF89a"), "gifload"),
+    (_is_avif, "heifload"),
+]
 _OPENERS: list[tuple[Callable[[bytes], bool], Callable[[bytes], Opened]]] = [
-    (_starts_with(b"\x89PNG\r\n\x1a\n"), _vips_opener("pngload_buffer")),
-    (_starts_with(b"\xff\xd8\xff"), _vips_opener("jpegload_buffer")),
-    (_is_webp, _vips_opener("webpload_buffer")),
-    (_starts_with(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _vips_opener("tiffload_buffer")),
-    (_starts_with(b"GIF87a", b"GIF89a"), _vips_opener("gifload_buffer")),
-    (_is_avif, _vips_opener("heifload_buffer")),
+    *((is_kind, _vips_opener(f"{loader}_buffer")) for is_kind, loader in _LOADERS),
     (_starts_with(b"BM"), _open_bmp),
 ]
 

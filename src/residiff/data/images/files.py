@@ -19,29 +19,26 @@ What `read` makes of each kind of pixel:
 
 from __future__ import annotations
 
-import contextlib
 import os
 import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from residiff.data.images.codecs import Format, libvips, opener, save, save_bmp, vips_image
-from residiff.data.images.colour import PROFILE_FIELD, to_integers, to_srgb
-from residiff.data.images.exif import DEFAULT_RESOLUTION, EXIF_HEADER, MM_PER_INCH, dpi_of, is_camera_raw, metadata_of
+from residiff.data.images.codecs import Format, labelled, libvips, opener, save, save_bmp, vips_image
+from residiff.data.images.colour import PROFILE_FIELD
+from residiff.data.images.decoding import contents, decoding, picture_of, summary, warn_of_more_frames
+from residiff.data.images.exif import DEFAULT_RESOLUTION, EXIF_HEADER, MM_PER_INCH, dpi_of
 from residiff.data.images.picture import (
-    Array,
     BitDepth,
     ImageWarning,
     Metadata,
     Picture,
     VipsImage,
-    planes_of,
     to_array,
 )
-from residiff.errors import ConfigError, ImageDecodeError, ImageError, ImageTooLargeError, ImageUnsupportedError
+from residiff.errors import ConfigError, ImageTooLargeError, ImageUnsupportedError
 from residiff.files import write_bytes
 
 MAX_PIXELS = 150_000_000
@@ -59,17 +56,17 @@ def read(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     ImageDecodeError
         If the file is missing, damaged, truncated or empty.
     """
-    name, data = _contents(source)
+    name, data = contents(source)
     load = opener(name, data)
-    with _decoding(name):
+    with decoding(name):
         opened = load(data)
         if opened.width * opened.height > max_pixels:
             size = f"{opened.width} x {opened.height} pixels"
             raise ImageTooLargeError(f"{name}: {size} are over the limit of {max_pixels}; raise it by --max-pixels")
         if isinstance(opened, Image.Image):
             return _from_pil(name, opened)
-        _warn_of_more_frames(name, opened, data)
-        return _picture(name, opened)
+        warn_of_more_frames(name, opened, data)
+        return picture_of(name, opened)
 
 
 def encode(
@@ -101,10 +98,12 @@ def encode(
     _warn_of_lost_metadata(picture.metadata, format)
     if format is Format.BMP:
         return save_bmp(array, dpi_of(picture.metadata))
+    depth: BitDepth = 8 if array.dtype == np.uint8 else 16
+    image = tagged(libvips().Image.new_from_array(array), array.shape[2] <= 2, depth, picture.metadata)
     try:
-        return save(_tagged(array, picture.metadata), format, quality, lossless, _kept(picture.metadata, format))
+        return save(image, format, quality, lossless, kept_fields(picture.metadata, format))
     except libvips().Error as error:
-        cause = f"cannot encode {array.shape[1]} x {array.shape[0]} pixels as {format.value} ({_summary(error)})"
+        cause = f"cannot encode {array.shape[1]} x {array.shape[0]} pixels as {format.value} ({summary(error)})"
         raise ImageUnsupportedError(f"{cause}; use png or tiff") from error
 
 
@@ -174,7 +173,7 @@ def from_pil(image: Image.Image) -> Picture:
         If its pixels cannot be loaded.
     """
     name = f"Pillow image of mode {image.mode}"
-    with _decoding(name):
+    with decoding(name):
         return _from_pil(name, image)
 
 
@@ -191,69 +190,6 @@ def to_pil(picture: Picture) -> Image.Image:
     return image
 
 
-@contextlib.contextmanager
-def _decoding(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (ImageError, ImageWarning, MemoryError):
-        raise
-    # Decoders raise OSError, SyntaxError, ValueError, RuntimeError, struct.error, ...
-    except Exception as error:
-        cause = _summary(error)
-        raise ImageDecodeError(f"{name}: damaged or cut short ({cause}); get it again") from error
-
-
-def _summary(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines()]
-    return "; ".join(dict.fromkeys(line for line in lines if line)) or type(error).__name__
-
-
-def _contents(source: Path | bytes) -> tuple[str, bytes]:
-    name = "image data" if isinstance(source, bytes) else str(source)
-    data = source if isinstance(source, bytes) else _bytes_of(source)
-    if not data:
-        raise ImageDecodeError(f"{name}: the file is empty; get it again")
-    if is_camera_raw(data):
-        raise ImageUnsupportedError(f"{name}: a camera's raw file; develop it to TIFF or JPEG first")
-    return name, data
-
-
-def _bytes_of(path: Path) -> bytes:
-    # Opening a pipe would block for ever
-    if not path.is_file():
-        raise ImageDecodeError(f"{path}: there is no such file; check the name")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageDecodeError(f"{path}: cannot be opened ({error.strerror}); check its permissions") from error
-
-
-def _warn_of_more_frames(name: str, image: VipsImage, data: bytes) -> None:
-    is_animated_png = image.get("vips-loader").startswith("png") and b"acTL" in data[: data.find(b"IDAT")]
-    if is_animated_png or _integer(image, "n-pages") > 1:
-        warnings.warn(f"{name}: holds several images; only the first is read", ImageWarning, stacklevel=3)
-
-
-def _integer(image: VipsImage, field: str) -> int:
-    return int(image.get(field)) if image.get_typeof(field) else 1
-
-
-def _picture(name: str, opened: VipsImage) -> Picture:
-    """Decode an opened image in one pass: colours to sRGB, alpha untouched, upright."""
-    metadata = metadata_of(name, opened)
-    image = to_integers(name, opened)
-    colours = image.bands - 1 if image.hasalpha() else image.bands
-    srgb = to_srgb(name, image.extract_band(0, n=colours))
-    joined = srgb if colours == image.bands else srgb.bandjoin(image.extract_band(colours))
-    stored = joined.numpy().reshape(image.height, image.width, joined.bands)
-    array = _TURNS.get(_integer(opened, "orientation"), np.asarray)(stored)
-    depth: BitDepth = 8 if image.format == "uchar" else 16
-    # Converted colours widen it
-    alpha = array[..., srgb.bands :].astype(np.uint8 if depth == 8 else np.uint16)
-    pixels = planes_of(array[..., : srgb.bands])
-    return Picture(pixels, planes_of(alpha) if alpha.shape[2] else None, depth, metadata)
-
-
 def _from_pil(name: str, image: Image.Image) -> Picture:
     upright = ImageOps.exif_transpose(image)
     mode = _PIL_MODES.get(upright.mode)
@@ -267,19 +203,18 @@ def _from_pil(name: str, image: Image.Image) -> Picture:
     x, y = info.get("dpi", (MM_PER_INCH, MM_PER_INCH))
     blobs = {"exif-data": info.get("exif"), "xmp-data": info.get("xmp"), PROFILE_FIELD: info.get("icc_profile")}
     resolution = (float(x) / MM_PER_INCH, float(y) / MM_PER_INCH)
-    return _picture(name, vips_image(native, _INTERPRETATIONS[mode], resolution, blobs))
+    return picture_of(name, vips_image(native, _INTERPRETATIONS[mode], resolution, blobs))
 
 
-def _tagged(array: Array, metadata: Metadata) -> VipsImage:
-    """Image of libvips that says what its colours are, and carries `metadata`."""
-    grey, colour = ("b-w", "srgb") if array.dtype == np.uint8 else ("grey16", "rgb16")
-    is_grey = array.shape[2] <= 2
+def tagged(image: VipsImage, is_grey: bool, depth: BitDepth, metadata: Metadata) -> VipsImage:
+    """An image of libvips that says what its colours are, and carries `metadata`."""
+    grey, colour = ("b-w", "srgb") if depth == 8 else ("grey16", "rgb16")
     profile = None if is_grey else libvips().Image.profile_load("srgb")
     blobs = {"exif-data": metadata.exif, "xmp-data": metadata.xmp, PROFILE_FIELD: profile}
-    return vips_image(array, grey if is_grey else colour, metadata.resolution or DEFAULT_RESOLUTION, blobs)
+    return labelled(image, grey if is_grey else colour, metadata.resolution or DEFAULT_RESOLUTION, blobs)
 
 
-def _kept(metadata: Metadata, format: Format) -> str:
+def kept_fields(metadata: Metadata, format: Format) -> str:
     """Fields to write: libvips makes up EXIF where there is none, wanted only where it must carry the resolution."""
     makes_exif = metadata.exif is not None or (metadata.resolution is not None and format is not Format.PNG)
     return "exif,xmp,icc" if makes_exif else "xmp,icc"
@@ -322,17 +257,6 @@ _FORMATS = {
 WRITABLE_SUFFIXES = frozenset(_FORMATS)
 WRITABLE = ", ".join(sorted(WRITABLE_SUFFIXES))
 READABLE_SUFFIXES = WRITABLE_SUFFIXES | {".gif"}
-
-# views that turn an array (H, W, C) upright, by EXIF orientation; 1 is upright
-_TURNS: dict[int, Callable[[Array], Array]] = {
-    2: lambda array: array[:, ::-1],
-    3: lambda array: array[::-1, ::-1],
-    4: lambda array: array[::-1],
-    5: lambda array: array.swapaxes(0, 1),
-    6: lambda array: array[::-1].swapaxes(0, 1),
-    7: lambda array: array[::-1, ::-1].swapaxes(0, 1),
-    8: lambda array: array[:, ::-1].swapaxes(0, 1),
-}
 
 # what Pillow is asked to convert each of its modes to; a palette with transparency becomes RGBA
 _PIL_MODES = {

@@ -91,9 +91,8 @@ def to_array(picture: Picture, bit_depth: BitDepth | None = None) -> Array:
     Values are floor(x max + 0.5), clamped. Raises `ImageUnsupportedError` if a value is not finite.
     """
     depth = picture.bit_depth if bit_depth is None else bit_depth
-    kind: type[np.unsignedinteger[Any]] = np.uint8 if depth == 8 else np.uint16
     planes = picture.planes
-    array: Array = np.empty((*planes[0].shape, len(planes)), kind)
+    array: Array = np.empty((*planes[0].shape, len(planes)), np.uint8 if depth == 8 else np.uint16)
     for channel, plane in enumerate(planes):
         # Strips keep the float temporaries small
         for row in range(0, array.shape[0], _STRIP_ROWS):

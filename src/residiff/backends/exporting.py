@@ -7,6 +7,7 @@ shape (1,), `time_0` and so on, the same for the batch; it gives `output_0` and 
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from typing import final
 
@@ -66,6 +67,8 @@ def onnx_bytes(program: ExportedProgram, heads: int) -> bytes:
     """
     for module in ("onnx", "onnxscript"):
         needed(module, "onnx")
+    # It tells of packages that it does without
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     names = ["x", *(f"time_{head}" for head in range(heads))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -6,6 +6,8 @@ network, as it was called in restoring, and the biases corrected (fast bias corr
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import tempfile
 import threading
@@ -67,7 +69,8 @@ def _quantised(network: Folded, calls: Sequence[Call]) -> Model:
         nncf = needed("nncf", EXTRA)
         graph = _graph(network)
         logging.getLogger("nncf").setLevel(logging.ERROR)
-        with warnings.catch_warnings():
+        # Its progress bars are printed
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             return _packed(nncf.quantize(graph, nncf.Dataset(given), subset_size=len(given)))
 

@@ -107,6 +107,10 @@ class LinearAttentionSkip(nn.Module):
         joined = weights.mT @ value * self.blocks / (weights.sum(1)[..., None] * key.shape[1])
         return joined @ self.project
 
+    def projected(self, context: Tensor) -> Tensor:
+        """The same of a context (N, HEADS, HEAD_WIDTH, HEAD_WIDTH), key by value."""
+        return (context @ self.project.unflatten(0, (HEADS, HEAD_WIDTH))).flatten(1, 2)  # type: ignore[no-any-return,no-untyped-call]
+
     def attended(self, x: Tensor, query: Tensor, context: Tensor) -> Tensor:
         """`x` with the attention added."""
         query = query.reshape(*query.shape[:2], HEADS, HEAD_WIDTH).softmax(-1).flatten(-2)

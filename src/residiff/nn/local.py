@@ -229,8 +229,8 @@ class _ModulatedNorm(nn.Module):
     def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         weight, bias = self.layer.affine(scale, shift)
         split = x.reshape(len(x), self.layer.groups, -1, *x.shape[2:])
-        mean, variance = _of_the_whole(lambda share: _moments(split))
-        normal = ((split - mean) * torch.rsqrt(variance + self.layer.eps)).flatten(1, 2)
+        mean, square = _of_the_whole(split, lambda part, share: _squares(part)).values
+        normal = ((split - mean) * torch.rsqrt(square - mean.square() + self.layer.eps)).flatten(1, 2)
         result: Tensor = normal * weight[..., None, None] + bias[..., None, None]
         return result
 
@@ -243,9 +243,9 @@ class _LinearAttentionSkip(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.layer.parts(x)
-        keys, values = (each.flatten(0, 1)[None] for each in (key, value))
-        (context,) = _of_the_whole(lambda share: (self.layer.context(keys, values) * share,))
-        return self.layer.attended(x, query, context)
+        planes = torch.cat([query, key, value], dim=-1).mT.reshape(len(x), -1, *x.shape[2:])
+        context = _of_the_whole(planes, lambda part, share: _context(*split_heads(part)[1:], share)).context
+        return self.layer.attended(x, query, self.layer.projected(context))
 
 
 @final

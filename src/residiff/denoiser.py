@@ -103,6 +103,18 @@ class Denoiser(nn.Module):
         self.clamp = clamp
         self.self_condition = self_condition
 
+    def with_backbone(self, backbone: nn.Module) -> Denoiser:
+        """The same with another network of the same heads, one that computes the same faster say."""
+        return Denoiser(
+            backbone,
+            self.schedule,
+            self.prediction,
+            time_input=self.time_input,
+            shows_input=self.shows_input,
+            clamp=self.clamp,
+            self_condition=self.self_condition,
+        ).train(self.training)
+
     def forward(
         self,
         x_t: Tensor,

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from residiff.data.pair import Pair
 from residiff.data.preprocess import PREPROCESS
-from residiff.denoiser import MASK_FORMS, Denoiser, to_model
+from residiff.denoiser import MASK_FORMS, to_model
 from residiff.errors import ConfigError
 from residiff.noise import NoiseSource
+from residiff.prediction import Estimator
 from residiff.recipe import Network, Recipe
 from residiff.sample import ORDERS, STEPS, Move, State, multistep, readjusted, step, walk
 from residiff.schedule import GRIDS
+
+
+class Asked(Protocol):
+    """What answers for the network in a sampling run: a `Denoiser`, or what stands for one."""
+
+    def estimator(self) -> Estimator:
+        """What one sampling run calls."""
+        ...
 
 
 class Shown(NamedTuple):
@@ -42,7 +51,7 @@ def shown(network: Network, batch: Pair, device: torch.device) -> Shown:
 
 
 def sampled(
-    denoiser: Denoiser,
+    denoiser: Asked,
     recipe: Recipe,
     x_in: Tensor,
     noise: NoiseSource,

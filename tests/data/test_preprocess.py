@@ -7,7 +7,16 @@ import torch
 from residiff.checkpoint import ModelFile
 from residiff.data.degrade.draws import to_linear
 from residiff.data.pairs import Pair
-from residiff.data.preprocess import BRIGHT_SHARE, LARGEST_GAIN, MEAN_LIGHT, PREPROCESS, equalise, expose
+from residiff.data.preprocess import (
+    BRIGHT_SHARE,
+    BY_HISTOGRAM,
+    LARGEST_GAIN,
+    MEAN_LIGHT,
+    PREPROCESS,
+    equalise,
+    expose,
+    histogram,
+)
 from residiff.restore import Restorer
 from residiff.train import Run
 
@@ -151,3 +160,15 @@ def test_restoring_and_training_see_the_same_image(untrained, tmp_path, name, pr
     run.begin_from(model)
     first = next(run.train(Alike(clean, degraded, clean[:0]), 0))
     assert first.loss == pytest.approx(2 * float((preprocess(degraded) - clean).abs().mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize("depth", [255, 65535])
+@pytest.mark.parametrize("name", BY_HISTOGRAM)
+def test_by_rows_as_by_the_whole(name, depth):
+    source = torch.Generator().manual_seed(1)
+    image = (torch.rand(3, 60, 40, generator=source).pow(3) * 0.4 * depth).round() / depth
+    counts = sum(histogram(image[:, top : top + 7]) for top in range(0, 60, 7))
+    assert counts.shape == (3, 65536) and int(counts.sum()) == image.numel()
+    apply = BY_HISTOGRAM[name](counts)
+    rows = torch.cat([apply(image[:, top : top + 11]) for top in range(0, 60, 11)], dim=1)
+    torch.testing.assert_close(rows, PREPROCESS[name](image), rtol=0, atol=2e-5)

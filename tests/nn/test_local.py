@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from residiff.nn.ddim_unet import DDIMUNet
-from residiff.nn.local import local, localised, look, sees_the_whole
+from residiff.nn.local import Window, local, localised, look, sees_the_whole
 from residiff.nn.nafnet import NAFNet
 from residiff.nn.unet import SharedEncoderUNet, TwoUNets, UNet
 
@@ -81,9 +81,29 @@ def test_what_is_noted_of_parts_is_put_together(name: str) -> None:
 
 
 def tensors(note: object) -> list[Tensor]:
-    found = [each for value in vars(note).values() for each in (value if isinstance(value, tuple) else (value,))]
+    every = [each for value in vars(note).values() for each in (value if isinstance(value, tuple) else (value,))]
+    found = [each for each in every if isinstance(each, Tensor)]
     # Tokens come in whatever order
     return [each.sort(2).values if each.ndim == 4 and each.shape[2] > 32 else each for each in found]
+
+
+def test_what_is_noted_lies_within_the_windows() -> None:
+    """Parts that overlap tell, with windows that do not, what the whole does once it is known."""
+    made, x = network("nafnet"), draw(1, 6, 96, 64)
+    parts = localised(made)
+    with look(1.0) as whole:
+        parts(x, times(made, 1))
+    tiles = torch.cat([x[:, :, :64], x[:, :, 32:]])
+    windows = [Window(0, 48 / 64), Window(16 / 64, 1)]
+    with look(1.0, whole(), windows) as noted:
+        parts(tiles, times(made, 2))
+    with look(1.0, whole()) as without:
+        parts(tiles, times(made, 2))
+    gaps = [
+        max(float((a.values[0] - b.values[0]).abs().max()) for a, b in zip(each().noted, whole().noted, strict=True))
+        for each in (noted, without)
+    ]
+    assert gaps[0] < 0.01 * gaps[1]
 
 
 def test_the_number_of_pixels_is_that_of_the_whole() -> None:

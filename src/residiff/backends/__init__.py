@@ -3,7 +3,7 @@
 from residiff.backends.exporting import exported, onnx_bytes, torch_bytes
 from residiff.backends.folding import Folded
 from residiff.backends.kinds import Backend, Call, Prepared
-from residiff.backends.preparing import prepare, with_network
+from residiff.backends.preparing import prepare
 
 __all__ = [
     "Backend",
@@ -14,5 +14,4 @@ __all__ = [
     "onnx_bytes",
     "prepare",
     "torch_bytes",
-    "with_network",
 ]

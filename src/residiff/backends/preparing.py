@@ -51,20 +51,7 @@ def prepare(denoiser: Denoiser, backend: Backend = Backend.EAGER, calls: Calls |
         made = automatic(network, _candidates(device))
     else:
         made = BACKENDS[backend](network)
-    return with_network(denoiser, made)
-
-
-def with_network(denoiser: Denoiser, network: nn.Module) -> Denoiser:
-    """The denoiser with another network of the same inputs and outputs."""
-    return Denoiser(
-        network,
-        denoiser.schedule,
-        denoiser.prediction,
-        time_input=denoiser.time_input,
-        shows_input=denoiser.shows_input,
-        clamp=denoiser.clamp,
-        self_condition=denoiser.self_condition,
-    ).eval()
+    return denoiser.with_backbone(made)
 
 
 def _candidates(device: torch.device) -> list[Candidate]:

@@ -6,7 +6,7 @@ are replaced: `look` notes what each layer takes of some parts, as if they were 
 was noted of others, and `local` gives each part the same. In between, all that is left is convolutions, whose reach is
 finite.
 
-What is noted of a layer, over all parts of a batch at once:
+What is noted of a layer, over the pixels of all parts of a batch at once:
 
     channel mean      the mean
     group norm        mean and mean square by group
@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TypeVar, final
+from typing import NamedTuple, TypeVar, final
 
 import torch
 import torch.nn.functional as F
@@ -34,12 +34,37 @@ from residiff.nn.nafnet import ImageMean
 from residiff.nn.unet import HEAD_WIDTH, FullAttention, LinearAttention, join_heads, split_heads
 
 
+class Window(NamedTuple):
+    """Which part of a part is noted, from one end to the other of its height and its width, in [0, 1]."""
+
+    top: float = 0.0
+    bottom: float = 1.0
+    left: float = 0.0
+    right: float = 1.0
+
+    def pixels(self, x: Tensor) -> Tensor:
+        """Of (..., H, W) what lies within, (..., pixels); at least one."""
+        rows, columns = (
+            _within(*ends, size)
+            for ends, size in zip(((self.top, self.bottom), (self.left, self.right)), x.shape[-2:], strict=True)
+        )
+        return x[..., rows, columns].flatten(-2)
+
+
+def _within(start: float, stop: float, size: int) -> slice:
+    first = min(round(start * size), size - 1)
+    return slice(first, max(first + 1, round(stop * size)))
+
+
+EVERYTHING = Window()
+
+
 class Noted(ABC):
     """What a layer takes of an image, or of parts of it."""
 
     @abstractmethod
     def with_others(self, others: Sequence[Noted]) -> Noted:
-        """The same of these parts and others, as many each."""
+        """The same of these parts and others."""
 
 
 Note = TypeVar("Note", bound=Noted)
@@ -52,7 +77,7 @@ class Whole:
     noted: tuple[Noted, ...]
 
     def merged(self, others: Sequence[Whole]) -> Whole:
-        """The same of these parts and others, as many each."""
+        """The same of these parts and others."""
         every = zip(self.noted, *(other.noted for other in others), strict=True)
         return Whole(tuple(note.with_others(more) for note, *more in every))
 
@@ -63,7 +88,7 @@ class _Walk:
 
     share: float
     known: Whole | None
-    margin: float = 0.0
+    windows: Sequence[Window] = ()
     notes: bool = True
     noted: list[Noted] = field(default_factory=list)
     place: int = 0
@@ -73,7 +98,7 @@ _walk: ContextVar[_Walk | None] = ContextVar("walk", default=None)
 
 
 @contextlib.contextmanager
-def look(share: float, known: Whole | None = None, margin: float = 0.0) -> Iterator[Callable[[], Whole]]:
+def look(share: float, known: Whole | None = None, windows: Sequence[Window] = ()) -> Iterator[Callable[[], Whole]]:
     """While it is entered, one call of a localised network notes what its layers take of its batch, as one image.
 
     Parameters
@@ -82,11 +107,11 @@ def look(share: float, known: Whole | None = None, margin: float = 0.0) -> Itera
     known
         What the layers go on with in place of what is noted: a second look, with what a first one found, is closer to
         the truth.
-    margin : of a part's sides, on each, that is not noted, since it lies near the part's borders; below one half
+    windows : what is noted of each part, away from the borders that it has and the whole has not; all by default
 
     What is given tells what was noted, after the call.
     """
-    walk = _Walk(share, known, margin)
+    walk = _Walk(share, known, windows)
     with _walking(walk):
         yield lambda: Whole(tuple(walk.noted))
 
@@ -108,24 +133,23 @@ def _walking(walk: _Walk) -> Iterator[None]:
 
 
 def _of_the_whole(x: Tensor, find: Callable[[Tensor, float], Note]) -> Note:
-    """What the next layer is to take: what is known, or else what `find` finds in the middle of `x` (..., H, W).
+    """What the next layer is to take: what is known, or else what `find` finds of `x` (N, ..., H, W).
 
-    It is given the share of the whole image that is there.
+    It is given the pixels of all parts, (1, ..., pixels), and the share of the whole image that they are.
     """
     walk = _walk.get()
     if walk is None:
-        return find(x, 1.0)
+        return find(_pixels(x, ()), 1.0)
     if walk.notes:
-        walk.noted.append(find(_middle(x, walk.margin), walk.share))
+        walk.noted.append(find(_pixels(x, walk.windows), walk.share))
     walk.place += 1
     known = walk.noted if walk.known is None else walk.known.noted
     return known[walk.place - 1]  # type: ignore[return-value]
 
 
-def _middle(x: Tensor, margin: float) -> Tensor:
-    """Of (..., H, W) without `margin` of each side, but for a pixel at least."""
-    rows, columns = (min(round(margin * side), (side - 1) // 2) for side in x.shape[-2:])
-    return x[..., rows : x.shape[-2] - rows, columns : x.shape[-1] - columns]
+def _pixels(x: Tensor, windows: Sequence[Window]) -> Tensor:
+    every = windows or [EVERYTHING] * len(x)
+    return torch.cat([window.pixels(part) for window, part in zip(every, x, strict=True)], dim=-1)[None]
 
 
 def localised(network: nn.Module) -> nn.Module:
@@ -150,13 +174,18 @@ def sees_the_whole(network: nn.Module) -> bool:
 @final
 @dataclass(frozen=True)
 class _Means(Noted):
-    """Means of one kind or several, each over as many values."""
+    """Means of one kind or several over `count` values."""
 
     values: tuple[Tensor, ...]
+    count: int
 
     def with_others(self, others: Sequence[Noted]) -> _Means:
         parts = [self, *(other for other in others if isinstance(other, _Means))]
-        return _Means(tuple(torch.stack(each).mean(0) for each in zip(*(part.values for part in parts), strict=True)))
+        total = sum(part.count for part in parts)
+        every = zip(*(part.values for part in parts), strict=True)
+        weights = [part.count / total for part in parts]
+        sums = (sum(w * value for w, value in zip(weights, each, strict=True)) for each in every)
+        return _Means(tuple(sums), total)
 
 
 @final
@@ -170,9 +199,8 @@ class _Context(Noted):
     def with_others(self, others: Sequence[Noted]) -> _Context:
         parts = [self, *(other for other in others if isinstance(other, _Context))]
         weights = torch.stack([part.weight for part in parts])
-        shares = weights.softmax(0)
         # Each was divided by the same number of pixels, that of the whole
-        context = (torch.stack([part.context for part in parts]) * shares).sum(0)
+        context = (torch.stack([part.context for part in parts]) * weights.softmax(0)).sum(0)
         return _Context(context, weights.logsumexp(0))
 
 
@@ -195,7 +223,9 @@ class _Mean(nn.Module):
         super().__init__()
 
     def forward(self, x: Tensor) -> Tensor:
-        return _of_the_whole(x, lambda part, share: _Means((part.mean((0, 2, 3), keepdim=True),))).values[0]
+        return _of_the_whole(
+            x, lambda found, share: _Means((found.mean(-1)[..., None, None],), found.shape[-1])
+        ).values[0]
 
 
 @final
@@ -207,17 +237,17 @@ class _GroupNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         groups, eps = int(self.layer.num_groups), float(self.layer.eps)  # type: ignore[arg-type]
         split = x.reshape(len(x), groups, -1, *x.shape[2:])
-        mean, square = _of_the_whole(split, lambda part, share: _squares(part)).values
+        mean, square = _of_the_whole(split, lambda found, share: _squares(found)).values
         weight, bias = (part.view(1, -1, 1, 1) for part in self.layer.parameters())
         normal = ((split - mean) * torch.rsqrt(square - mean.square() + eps)).flatten(1, 2)
         result: Tensor = normal * weight + bias
         return result
 
 
-def _squares(split: Tensor) -> _Means:
-    """Mean and mean square of each group, over the batch as well: (1, groups, 1, 1, 1)."""
-    variance, mean = torch.var_mean(split, (0, 2, 3, 4), correction=0, keepdim=True)
-    return _Means((mean, variance + mean.square()))
+def _squares(found: Tensor) -> _Means:
+    """Mean and mean square of each group of (1, groups, channels, pixels): (1, groups, 1, 1, 1)."""
+    variance, mean = (each[..., None] for each in torch.var_mean(found, (2, 3), correction=0, keepdim=True))
+    return _Means((mean, variance + mean.square()), found.shape[-1])
 
 
 @final
@@ -257,14 +287,13 @@ class _LinearAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         qkv = self.layer.to_qkv(x)
         query, _, _ = split_heads(qkv)
-        context = _of_the_whole(qkv, lambda part, share: _context(*split_heads(part)[1:], share)).context
+        context = _of_the_whole(qkv, lambda found, share: _context(*split_heads(found)[1:], share)).context
         out: Tensor = self.layer.to_out(join_heads(context.mT @ (query.softmax(dim=-2) * HEAD_WIDTH**-0.5), x))
         return out
 
 
-def _context(key: Tensor, value: Tensor, share: float) -> _Context:
-    """Of keys and values (N, heads, width, pixels) of all parts."""
-    keys, values = (_side_by_side(each) for each in (key, value))
+def _context(keys: Tensor, values: Tensor, share: float) -> _Context:
+    """Of keys and values (1, heads, width, pixels)."""
     context = keys.softmax(dim=-1) @ (values / (values.shape[-1] / share)).mT
     return _Context(context, keys.logsumexp(dim=-1, keepdim=True))
 
@@ -278,7 +307,7 @@ class _FullAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         qkv = self.layer.to_qkv(x)
         query, _, _ = split_heads(qkv)
-        tokens = _of_the_whole(qkv, lambda part, share: _tokens(*split_heads(part)[1:]))
+        tokens = _of_the_whole(qkv, lambda found, share: _tokens(*split_heads(found)[1:]))
         out: Tensor = self.layer.to_out(join_heads(_attended(query.mT, tokens).mT, x))
         return out
 
@@ -294,20 +323,15 @@ class _PixelAttention(nn.Module):
         normal = layer.norm(x)
         query = layer.q(normal).flatten(2)[:, None]
         pairs = torch.cat([layer.k(normal), layer.v(normal)], dim=1)
-        tokens = _of_the_whole(pairs, lambda part, share: _tokens(*part.flatten(2)[:, None].chunk(2, dim=2)))
+        tokens = _of_the_whole(pairs, lambda found, share: _tokens(*found[:, None].chunk(2, dim=2)))
         mixed = _attended(query.mT, tokens)
         out: Tensor = x + layer.proj_out(mixed[:, 0].mT.reshape(x.shape))
         return out
 
 
-def _tokens(key: Tensor, value: Tensor) -> _Tokens:
-    """Of keys and values (N, heads, width, pixels) of all parts."""
-    return _Tokens(*(_side_by_side(each).mT.contiguous() for each in (key, value)))
-
-
-def _side_by_side(each: Tensor) -> Tensor:
-    """(N, heads, width, pixels) -> (1, heads, width, N pixels)."""
-    return each.movedim(0, -2).flatten(-2)[None]
+def _tokens(keys: Tensor, values: Tensor) -> _Tokens:
+    """Of keys and values (1, heads, width, pixels)."""
+    return _Tokens(keys.mT.contiguous(), values.mT.contiguous())
 
 
 def _attended(query: Tensor, tokens: _Tokens) -> Tensor:

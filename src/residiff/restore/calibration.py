@@ -10,7 +10,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from residiff.backends import Backend, Call, prepare, with_network
+from residiff.backends import Backend, Call, prepare
 from residiff.data.images import Picture
 from residiff.data.pair import Pair
 from residiff.data.pairs import SyntheticPairs
@@ -44,7 +44,7 @@ def calls(denoiser: Denoiser, recipe: Recipe, pictures: Sequence[Picture] = ()) 
     pairs = (_middle(each, side) for each in pictures) if pictures else _procedural(recipe, side)
     device = next(denoiser.parameters()).device
     recorder = _Recorder(denoiser.backbone)
-    recording = with_network(denoiser, recorder)
+    recording = denoiser.with_backbone(recorder)
     with torch.inference_mode():
         for number, pair in enumerate(pairs):
             batch = Pair(*(part[None] for part in pair))

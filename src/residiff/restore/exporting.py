@@ -121,7 +121,7 @@ def sampler_facts(recipe: Recipe, steps: int | None = None) -> Sampler:
         denoiser = recipe.build()
     run = _Run(1 + 6 * (2 * count + 2))
     last: Tensor | None = None
-    for state in sampled(run, recipe, run.unit("x_in"), run.noise, steps=count):  # type: ignore[arg-type]
+    for state in sampled(run, recipe, run.unit("x_in"), run.noise, steps=count):
         last = state.x
     network = recipe.network
     return {

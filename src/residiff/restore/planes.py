@@ -10,13 +10,18 @@ from torch import Tensor
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     """(..., H, W) mirrored on to the right and below until H and W are multiples; any size from 1 x 1."""
     for dim in (-2, -1):
-        size = image.shape[dim]
-        wanted = -(-size // multiple) * multiple
-        image = image.index_select(dim, _mirrored(size, wanted).to(image.device)) if wanted > size else image
+        image = pad_side(image, dim, multiple)
     return image
 
 
-def _mirrored(size: int, wanted: int) -> Tensor:
+def pad_side(image: Tensor, dim: int, multiple: int) -> Tensor:
+    """The same of one side."""
+    size = image.shape[dim]
+    wanted = -(-size // multiple) * multiple
+    return image.index_select(dim, mirrored(size, wanted).to(image.device)) if wanted > size else image
+
+
+def mirrored(size: int, wanted: int) -> Tensor:
     """Indices 0, 1, ..., size - 1, size - 2, ..., 1, 0, 1, ... of length `wanted`."""
     period = max(1, 2 * (size - 1))
     index = torch.arange(wanted) % period

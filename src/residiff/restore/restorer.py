@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,11 +23,16 @@ from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import MASK_FORMS, from_model, to_model
 from residiff.errors import ConfigError, ModelFileError, check_range
 from residiff.inference import check_order, sampled
+from residiff.memory import available
 from residiff.noise import NoiseSource, seeded_noise
 from residiff.recipe import Recipe, override
 from residiff.restore.calibration import prepared
+from residiff.restore.large import LargePicture
 from residiff.restore.memory import memory_errors
 from residiff.restore.planes import fill_hidden, pad_to_multiple
+from residiff.restore.sources import Held, Opener, Sources
+from residiff.restore.tile_size import Tile, bytes_per_pixel, parts_together, tiling_for
+from residiff.restore.tiling import Tiling
 from residiff.sample import State
 
 Array = npt.NDArray[np.generic]
@@ -97,6 +104,7 @@ class Restorer:
         steps: int | None = None,
         seed: int = 0,
         strength: float = 1.0,
+        tile: Tile = "auto",
     ) -> AnyImage:
         """Restore a picture: PIL image, array (H, W[, C]) or tensor (C, H, W) in, the same kind, size and type out.
 
@@ -109,6 +117,7 @@ class Restorer:
         steps : how many, 1 to T; the recipe's own number if None
         seed : of the noise; the same one gives the same result
         strength : 0 gives the input, 1 the result, between them a blend
+        tile : side of the tiles that a picture is restored in; "auto" where it would not fit into memory, 0 never
 
         Raises
         ------
@@ -120,7 +129,8 @@ class Restorer:
             If the result is not finite.
         """
         matte = None if mask is None else _to_picture(mask)
-        return _like(image, self.restore(_to_picture(image), matte, steps=steps, seed=seed, strength=strength))
+        result = self.restore(_to_picture(image), matte, steps=steps, seed=seed, strength=strength, tile=tile)
+        return _like(image, result)
 
     def restore(
         self,
@@ -130,13 +140,42 @@ class Restorer:
         steps: int | None = None,
         seed: int = 0,
         strength: float = 1.0,
+        tile: Tile = "auto",
     ) -> Picture:
         """As calling the restorer, picture to picture: size, bit depth, alpha and metadata stay."""
         check_range("strength", strength, 0, 1)
+        self.check(steps=steps, seed=seed, masked=mask is not None)
+        tiling = self.tiling(picture.pixels.shape[1], picture.pixels.shape[2], tile)
         with memory_errors():
+            if tiling is not None:
+                return self._in_tiles(picture, mask, tiling, steps, seed, strength)
             # The others are let go
             (last,) = deque(self.states(picture, mask, steps=steps, seed=seed), maxlen=1)
             return self.picture_of(last.x, picture, strength)
+
+    def tiling(self, height: int, width: int, tile: Tile = "auto") -> Tiling | None:
+        """How a picture of that size is cut into tiles; None where it is not."""
+        size, multiple = (height, width), self.descriptor.size_multiple
+        return tiling_for(self.recipe, multiple, size, tile, lambda: self._pixel_bytes, lambda: available(self.device))
+
+    @cached_property
+    def _pixel_bytes(self) -> float:
+        return bytes_per_pixel(self.recipe)
+
+    def large(self, tiling: Tiling, opener: Opener, *, steps: int | None = None, seed: int = 0) -> LargePicture:
+        """A picture that is read and restored a few rows at a time; arguments are checked at once."""
+        together = parts_together(self._pixel_bytes)
+        return LargePicture(self.denoiser, self.recipe, tiling, opener, seed, steps, self.device, together)
+
+    def _in_tiles(
+        self, picture: Picture, mask: Picture | None, tiling: Tiling, steps: int | None, seed: int, strength: float
+    ) -> Picture:
+        self._check_mask(picture, mask)
+        pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
+        held = Sources(Held(pixels), None if mask is None else Held(mask.pixels), self.descriptor.size_multiple)
+        rows = self.large(tiling, lambda: nullcontext(held), steps=steps, seed=seed).rows()
+        result = torch.cat([part for _, part in rows], dim=1)
+        return replace(picture, pixels=self._blended(picture, result, strength))
 
     def picture_of(self, x: Tensor, picture: Picture, strength: float = 1.0) -> Picture:
         """The picture that `x` of a state (1, 3, H, W) shows: cropped to `picture`, with its alpha and metadata.
@@ -154,7 +193,10 @@ class Restorer:
         if not torch.isfinite(x).all():
             name = self.descriptor.name
             raise ModelFileError(f"model {name!r} gave values that are not finite; take another model, or more steps")
-        result = from_model(x[:, :height, :width]).cpu()
+        return self._blended(picture, from_model(x[:, :height, :width]).cpu(), strength)
+
+    def _blended(self, picture: Picture, result: Tensor, strength: float) -> Tensor:
+        """(3, H, W) in [0, 1] as pixels like the picture's."""
         if picture.pixels.shape[0] == 1:
             result = result.mean(0, keepdim=True)
         result = torch.lerp(picture.pixels, result, strength)
@@ -214,12 +256,15 @@ class Restorer:
         padded = pad_to_multiple(pixels.expand(3, -1, -1), self.descriptor.size_multiple)
         return to_model(padded)[None].to(self.device)
 
+    def _check_mask(self, picture: Picture, mask: Picture | None) -> None:
+        if mask is not None and mask.pixels.shape[1:] != picture.pixels.shape[1:]:
+            (height, width), (rows, columns) = picture.pixels.shape[1:], mask.pixels.shape[1:]
+            raise ConfigError(f"the mask is {columns} x {rows}, the image {width} x {height}; make them equal")
+
     def _condition(self, picture: Picture, mask: Picture | None) -> Tensor | None:
         if mask is None:
             return None
-        (height, width), (rows, columns) = picture.pixels.shape[1:], mask.pixels.shape[1:]
-        if (height, width) != (rows, columns):
-            raise ConfigError(f"the mask is {columns} x {rows}, the image {width} x {height}; make them equal")
+        self._check_mask(picture, mask)
         matte = pad_to_multiple(mask.pixels.mean(0, keepdim=True), self.descriptor.size_multiple)
         return MASK_FORMS[self.recipe.network.mask_form].encode(matte[None]).to(self.device)
 

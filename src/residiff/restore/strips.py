@@ -124,6 +124,7 @@ class StripSampler:
     sample : samples a strip
     wholes : what the network takes of the whole image at each of its calls; empty where it takes nothing
     smallest : side of the smallest core that a tile is halved to where memory runs out
+    device : on which the network is; strips are in the processor's memory
     """
 
     denoiser: Denoiser
@@ -132,6 +133,7 @@ class StripSampler:
     sample: Sample
     wholes: list[Whole] = field(default_factory=list)
     smallest: int = 64
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __iter__(self) -> Iterator[tuple[Span, Tensor]]:
         """Each strip's rows and x_0 (1, 3, n, W), in order; those of the last are held until it is asked for."""
@@ -220,14 +222,14 @@ class StripSampler:
         masks = [each.rows.condition for each in near]
         with local(self.wholes[strip.call]) if self.wholes else nullcontext():
             outputs = self.denoiser.outputs(
-                _cut(near, [each.x_t for each in near], seen),
+                _cut(near, [each.x_t for each in near], seen).to(self.device),
                 level,
-                _cut(near, [each.rows.x_in for each in near], seen),
-                None if strip.rows.condition is None else _cut(near, masks, seen),
-                None if strip.previous is None else _cut(near, [each.previous for each in near], seen),
+                _cut(near, [each.rows.x_in for each in near], seen).to(self.device),
+                None if strip.rows.condition is None else _cut(near, masks, seen).to(self.device),
+                None if strip.previous is None else _cut(near, [each.previous for each in near], seen).to(self.device),
             )
         rows, columns = used.rows.within(seen.rows), used.columns.within(seen.columns)
-        return tuple(each[..., rows, columns] for each in outputs)
+        return tuple(each[..., rows, columns].cpu() for each in outputs)
 
 
 @dataclass(frozen=True)

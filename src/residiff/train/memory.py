@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
-import weakref
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from residiff.denoiser import LOSSES, MASK_FORMS, Denoiser
 from residiff.errors import ResourceError
+from residiff.memory import Held, available, pretend
 from residiff.nn import checkpoint_blocks
 from residiff.recipe import Recipe, override
 from residiff.train.keeping import newest
@@ -37,7 +33,6 @@ HOLES = {False: 1.6, True: 2.2}
 KERNELS = 60_000_000
 # What a recipe allows for `batch` and for `accumulate`
 MOST = 65_536
-CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -94,10 +89,10 @@ def _peak(recipe: Recipe, denoiser: Denoiser, size: int) -> int:
     settings = recipe.training
     # Real tensors mix with the others: the levels of the schedule are checked by value
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    _pretend(denoiser.backbone, mode)
+    pretend(denoiser.backbone, mode)
     if settings.checkpointed:
         checkpoint_blocks(denoiser.backbone)
-    held = _Held(denoiser.backbone.state_dict().values())
+    held = Held(denoiser.backbone.state_dict().values())
     with held:
         with mode:
             x0, x_in, noise = (torch.empty(size, 3, *recipe.data.crop_size) for _ in range(3))
@@ -116,78 +111,6 @@ def _peak(recipe: Recipe, denoiser: Denoiser, size: int) -> int:
             )
         loss.backward()  # type: ignore[no-untyped-call]
     return held.peak
-
-
-def _pretend(backbone: nn.Module, mode: FakeTensorMode) -> None:
-    """Put tensors of `mode`, which say that they are on the CPU, in place of the network's own."""
-    for module in backbone.modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            with mode:
-                setattr(module, name, nn.Parameter(torch.empty_like(parameter, device="cpu")))
-        for name, buffer in list(module.named_buffers(recurse=False)):
-            with mode:
-                setattr(module, name, torch.empty_like(buffer, device="cpu"))
-
-
-class _Held(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows the storage of all tensors that are made while it is on, but for those of `known` ones."""
-
-    def __init__(self, known: Iterable[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.known = {id(storage): storage for storage in (tensor.untyped_storage() for tensor in known)}
-        self.alive: dict[int, int] = {}
-        self.now = self.peak = 0
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., object],
-        types: object,
-        args: tuple[object, ...] = (),
-        kwargs: Mapping[str, object] | None = None,
-    ) -> object:
-        """Run the operation and take note of what it made."""
-        made = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(made):
-            if isinstance(leaf, Tensor):
-                self._follow(leaf.untyped_storage())
-        return made
-
-    def _follow(self, storage: torch.UntypedStorage) -> None:
-        key = id(storage)
-        if key in self.known or key in self.alive:
-            return
-        self.alive[key] = storage.nbytes()
-        self.now += storage.nbytes()
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._forget, key)
-
-    def _forget(self, key: int) -> None:
-        self.now -= self.alive.pop(key)
-
-
-def available(device: torch.device) -> int:
-    """Bytes that may still be taken on `device`: of a GPU its free memory, else the machine's, within its limits."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return max(0, min(int(psutil.virtual_memory().available), _left_of_cgroup(CGROUP), _left_of_address_space()))
-
-
-def _left_of_cgroup(folder: Path) -> int:
-    """What a container's limit leaves (control groups, version 2); the page cache is no hindrance."""
-    try:
-        limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        cache = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())["inactive_file"]
-    except (OSError, KeyError):
-        return sys.maxsize
-    return sys.maxsize if limit == "max" else int(limit) - int(used) + int(cache)
-
-
-def _left_of_address_space() -> int:
-    if sys.platform != "linux":
-        return sys.maxsize
-    process = psutil.Process()
-    limit, _ = process.rlimit(psutil.RLIMIT_AS)
-    return sys.maxsize if limit == psutil.RLIM_INFINITY else int(limit - process.memory_info().vms)
 
 
 def fitted(recipe: Recipe, device: torch.device, *, memory: int | None = None, processes: int = 1) -> Recipe:

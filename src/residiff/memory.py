@@ -1,0 +1,89 @@
+"""Memory of the machine: how much is free, and how much a computation would take, found without taking any."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def pretend(backbone: nn.Module, mode: FakeTensorMode) -> None:
+    """Put tensors of `mode`, which say that they are on the CPU, in place of the network's own."""
+    for module in backbone.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            with mode:
+                setattr(module, name, nn.Parameter(torch.empty_like(parameter, device="cpu")))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            with mode:
+                setattr(module, name, torch.empty_like(buffer, device="cpu"))
+
+
+class Held(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows the storage of all tensors that are made while it is on, but for those of `known` ones."""
+
+    def __init__(self, known: Iterable[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.known = {id(storage): storage for storage in (tensor.untyped_storage() for tensor in known)}
+        self.alive: dict[int, int] = {}
+        self.now = self.peak = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        """Run the operation and take note of what it made."""
+        made = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(made):
+            if isinstance(leaf, Tensor):
+                self._follow(leaf.untyped_storage())
+        return made
+
+    def _follow(self, storage: torch.UntypedStorage) -> None:
+        key = id(storage)
+        if key in self.known or key in self.alive:
+            return
+        self.alive[key] = storage.nbytes()
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, key)
+
+    def _forget(self, key: int) -> None:
+        self.now -= self.alive.pop(key)
+
+
+def available(device: torch.device) -> int:
+    """Bytes that may still be taken on `device`: of a GPU its free memory, else the machine's, within its limits."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return max(0, min(int(psutil.virtual_memory().available), _left_of_cgroup(CGROUP), _left_of_address_space()))
+
+
+def _left_of_cgroup(folder: Path) -> int:
+    """What a container's limit leaves (control groups, version 2); the page cache is no hindrance."""
+    try:
+        limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        cache = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())["inactive_file"]
+    except (OSError, KeyError):
+        return sys.maxsize
+    return sys.maxsize if limit == "max" else int(limit) - int(used) + int(cache)
+
+
+def _left_of_address_space() -> int:
+    if sys.platform != "linux":
+        return sys.maxsize
+    process = psutil.Process()
+    limit, _ = process.rlimit(psutil.RLIMIT_AS)
+    return sys.maxsize if limit == psutil.RLIM_INFINITY else int(limit - process.memory_info().vms)

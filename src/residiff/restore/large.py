@@ -1,0 +1,156 @@
+"""Pictures of any size restored in strips of tiles, from rows that are read to rows that can be written.
+
+The rows are read twice: to find out what the network and its preprocessing take of the whole, and to be sampled. At no
+time is more than a few strips in memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from residiff.data.preprocess import BY_HISTOGRAM
+from residiff.denoiser import MASK_FORMS, Denoiser, from_model, to_model
+from residiff.errors import ModelFileError
+from residiff.inference import sampled
+from residiff.nn.local import Whole, localised, sees_the_whole
+from residiff.noise import NoiseField, NoiseSource
+from residiff.prediction import Estimator
+from residiff.recipe import Recipe
+from residiff.restore.looking import Part, find_wholes, gather, parts_of
+from residiff.restore.sources import Opener, Raw
+from residiff.restore.strips import Rows, StripSampler
+from residiff.restore.tiling import Span, Tiling
+
+Prepare = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class LargePicture:
+    """A picture about to be restored in strips.
+
+    Parameters
+    ----------
+    denoiser, recipe : of the model
+    tiling : of the picture, padded to the multiple that the network works in
+    opener : opens it and its mask, to be read from top to bottom
+    seed : of the noise
+    steps : of sampling; the recipe's own number if None
+    device : of the network
+    together : how many parts of 256 x 256 pixels are looked at together, as the memory allows
+    """
+
+    denoiser: Denoiser
+    recipe: Recipe
+    tiling: Tiling
+    opener: Opener
+    seed: int = 0
+    steps: int | None = None
+    device: torch.device = torch.device("cpu")
+    together: int = 4
+
+    @torch.inference_mode()
+    def rows(self) -> Iterator[tuple[Span, Tensor]]:
+        """Rows of the picture, from top to bottom, and what they became: (3, n, W) in [0, 1].
+
+        Raises
+        ------
+        ModelFileError
+            If a value is not finite.
+        ResourceError
+            If not even small tiles fit into memory.
+        """
+        whole = sees_the_whole(self.denoiser.backbone)
+        denoiser = self.denoiser
+        if whole:
+            denoiser = denoiser.with_backbone(localised(denoiser.backbone))
+        prepare, wholes = self._look(denoiser, whole)
+        with self.opener() as sources:
+            strips = StripSampler(
+                denoiser,
+                self.tiling,
+                lambda span: self._shown(span, sources.rows(span), prepare),
+                self._sample,
+                wholes,
+                device=self.device,
+            )
+            for span, x in strips:
+                kept = Span(span.start, min(span.stop, sources.picture.height))
+                yield kept, self._result(x[0, :, : kept.size, : sources.picture.width])
+
+    def _result(self, x: Tensor) -> Tensor:
+        # Before the clamp, which would make white of infinity
+        if not torch.isfinite(x).all():
+            name = self.recipe.name
+            raise ModelFileError(f"model {name!r} gave values that are not finite; take another model, or more steps")
+        return from_model(x)
+
+    def _look(self, denoiser: Denoiser, whole: bool) -> tuple[Prepare, list[Whole]]:
+        """How the picture is prepared for the network, and what the network takes of the whole at each of its calls."""
+        by = BY_HISTOGRAM.get(self.recipe.network.preprocess)
+        if by is None and not whole:
+            return _as_it_is, []
+        parts = parts_of(self.tiling) if whole else []
+        seen = gather(self.opener, self.tiling, parts)
+        prepare = _as_it_is if by is None else by(seen.counts)
+        if not whole:
+            return prepare, []
+
+        def sample(ask: Estimator, these: Sequence[Part], raws: Sequence[Raw]) -> None:
+            self._run(ask, self._together(raws, prepare), self._noise_of(these))
+
+        return prepare, find_wholes(denoiser.estimator(), sample, seen, parts, self.tiling, self.together)
+
+    def _together(self, raws: Sequence[Raw], prepare: Prepare) -> Rows:
+        """Parts as a batch."""
+        shown = [self._shown(Span(0, raw.pixels.shape[1]), raw, prepare) for raw in raws]
+        masks = [each.condition for each in shown if each.condition is not None]
+        x_in = torch.cat([each.x_in for each in shown]).to(self.device)
+        return Rows(shown[0].span, x_in, torch.cat(masks).to(self.device) if masks else None)
+
+    def _shown(self, span: Span, raw: Raw, prepare: Prepare) -> Rows:
+        form = MASK_FORMS[self.recipe.network.mask_form]
+        condition = None if raw.mask is None else form.encode(raw.mask[None])
+        return Rows(span, to_model(prepare(raw.pixels))[None], condition)
+
+    def _sample(self, ask: Estimator, strip: Rows) -> Tensor:
+        numbers = itertools.count()
+        return self._run(ask, strip, lambda: self._field.rows(next(numbers), *strip.span)[None])
+
+    def _run(self, ask: Estimator, shown: Rows, noise: NoiseSource) -> Tensor:
+        steps, condition = self.steps, shown.condition
+        *_, last = sampled(_Answering(ask), self.recipe, shown.x_in, noise, steps=steps, condition=condition)
+        return last.x
+
+    def _noise_of(self, parts: Sequence[Part]) -> NoiseSource:
+        """The noise of the picture where the parts are."""
+        numbers = itertools.count()
+
+        def draw() -> Tensor:
+            number = next(numbers)
+            rows = [(self._field.rows(number, *part.rows), part.columns) for part in parts]
+            return torch.stack([each[:, :, slice(*columns)] for each, columns in rows]).to(self.device)
+
+        return draw
+
+    @property
+    def _field(self) -> NoiseField:
+        return NoiseField(self.seed, 3, self.tiling.height, self.tiling.width)
+
+
+def _as_it_is(rows: Tensor) -> Tensor:
+    return rows
+
+
+@dataclass(frozen=True)
+class _Answering:
+    """Stands for a denoiser in a sampling run: its calls are answered elsewhere."""
+
+    ask: Estimator
+
+    def estimator(self) -> Estimator:
+        return self.ask

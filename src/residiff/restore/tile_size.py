@@ -1,0 +1,102 @@
+"""Whether a picture is restored in tiles, and how large they are: as the memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from residiff.errors import ConfigError, check_range
+from residiff.memory import Held, pretend
+from residiff.recipe import Recipe
+from residiff.restore.looking import SIDE
+from residiff.restore.tiling import Tiling
+
+Tile: TypeAlias = int | Literal["auto"]
+
+# Sides of tiles, largest first
+CORES = (1024, 768, 512, 384, 256, 192, 128, 64)
+# Pixels around a tile that its network is shown, and that are blended, by kind of network; where none is named, of all
+HALOS = {"nafnet": (32, 8)}
+HALO = (64, 16)
+# Of the memory that is free: the rest is for the picture itself and what allocators leave unused
+SHARE = 0.5
+# A picture of fewer pixels is never cut
+SMALL = 262_144
+# Strips of a picture in memory, in tensors of its size and float32: states, x_in, outputs, and what a step makes
+_STATES = 7
+# Bytes of three float32
+_VALUES = 12
+_PROBE = 256
+# Bytes
+LOOKING = 5e8
+
+
+def parse_tile(text: str) -> Tile:
+    """What a user words as auto, or a side in pixels, 0 for none; `ConfigError` if it does not read so."""
+    if text == "auto":
+        return "auto"
+    if not text.isdigit():
+        raise ConfigError(f"tile is {text!r}; give auto, a side in pixels, or 0 for none")
+    check_range("tile", int(text), 0, 65_536)
+    return int(text)
+
+
+def tiling_for(
+    recipe: Recipe,
+    multiple: int,
+    size: tuple[int, int],
+    tile: Tile,
+    each: Callable[[], float],
+    free: Callable[[], int],
+) -> Tiling | None:
+    """How a picture is cut, None where it is not: it fits, is no larger than a tile, or `tile` is 0.
+
+    Parameters
+    ----------
+    recipe, multiple : of the model, and what its network works in multiples of
+    size : (height, width) of the picture
+    tile : side of a tile's core, rounded up to the multiple
+    each : tells what the network takes for a pixel, in bytes; asked if it matters
+    free : tells how many bytes are free
+    """
+    height, width = size
+    if tile == 0 or (tile == "auto" and height * width <= SMALL):
+        return None
+    sides = [-(-side // multiple) * multiple for side in (height, width)]
+    halo, overlap = (-(-each // multiple) * multiple for each in HALOS.get(recipe.network.backbone.kind, HALO))
+    least = max(halo, 2 * overlap)
+    if tile != "auto":
+        check_range("tile", tile, least, 65_536)
+        core = -(-tile // multiple) * multiple
+    else:
+        pixel, share = each(), SHARE * free()
+        if height * width * (pixel + _STATES * _VALUES) <= share:
+            return None
+        fitting = (core for core in CORES if core >= least and (core + 2 * halo) ** 2 * pixel <= share / 2)
+        core = -(-next(fitting, least) // multiple) * multiple
+    return None if core >= max(sides) else Tiling(sides[0], sides[1], multiple, core, halo, overlap)
+
+
+def parts_together(each: float) -> int:
+    """How many parts are looked at together by a network that takes so many bytes a pixel: half a gigabyte of them."""
+    return max(1, min(16, int(LOOKING / (SIDE**2 * each))))
+
+
+def bytes_per_pixel(recipe: Recipe) -> float:
+    """What a network call takes at most for each pixel, found with tensors that have shapes and no values."""
+    with torch.device("meta"):
+        denoiser = recipe.build().eval()
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    pretend(denoiser.backbone, mode)
+    multiple = int(denoiser.backbone.size_multiple)  # type: ignore[arg-type]
+    side = -(-_PROBE // multiple) * multiple
+    held = Held(denoiser.backbone.state_dict().values())
+    with held, torch.no_grad():
+        with mode:
+            x = torch.empty(1, recipe.in_channels, side, side)
+            times = (torch.empty(1),) * recipe.prediction.heads
+        denoiser.backbone(x, times)
+    return held.peak / side**2

@@ -143,7 +143,9 @@ def test_what_another_library_runs_is_torchs_network_when_it_is_copied():
     x, times = asked(network, 2, 2, 2, equal=True)
     foreign = Prepared(Folded(network), lambda x, times: (x[:, :3],))
     assert torch.equal(foreign(x, times)[0], x[:, :3])
-    assert off(localised(foreign)(x[:1], tuple(t[:1] for t in times)), network(x[:1], tuple(t[:1] for t in times))) < 1e-4
+    assert (
+        off(localised(foreign)(x[:1], tuple(t[:1] for t in times)), network(x[:1], tuple(t[:1] for t in times))) < 1e-4
+    )
 
 
 @torch.no_grad()

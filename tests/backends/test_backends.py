@@ -1,4 +1,4 @@
-"""Backends: each gives what eager torch gives, within its bound, at sizes it was not made at; what is missing is named."""
+"""Backends: each gives what eager torch gives, within its bound, at any size; what is missing is named."""
 
 from __future__ import annotations
 

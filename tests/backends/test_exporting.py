@@ -1,4 +1,4 @@
-"""`models export`: the graph gives what the network gives, the JSON says all of the sampler, the example needs no torch."""
+"""`models export`: the graph gives what the network gives, the JSON is the sampler, the example needs no torch."""
 
 from __future__ import annotations
 
@@ -39,12 +39,11 @@ def mixed(weights, things):
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_facts_are_the_sampler(untrained, name):
     recipe = untrained(*SETTINGS[name]).recipe
-    denoiser = untrained(*SETTINGS[name]).denoiser().double()
+    denoiser = untrained(*SETTINGS[name]).denoiser()
     facts = json.loads(json.dumps(sampler_facts(recipe)))
-    x_in = torch.rand(1, 3, 8, 8, dtype=torch.float64) * 2 - 1
-    noise = [torch.randn(1, 3, 8, 8, dtype=torch.float64) for _ in range(facts["noise_fields"])]
+    x_in = torch.rand(1, 3, 8, 8) * 2 - 1
+    noise = [torch.randn(1, 3, 8, 8) for _ in range(facts["noise_fields"])]
     drawn = iter(noise)
-    # The time network is float32 by design: the outputs are those of the denoiser, the arithmetic is ours
     *_, last = sampled(denoiser, recipe, x_in, lambda: next(drawn))
     assert next(drawn, None) is None
     things = {"x_in": [x_in], "noise": noise, "x0": [], "residual": [], "eps": []}

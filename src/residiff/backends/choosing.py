@@ -61,7 +61,7 @@ def automatic(network: Folded, candidates: Sequence[Candidate]) -> Prepared:
         known = {each.name: each for each in candidates}
         name = json.loads(cache.remembered(entry, measure)).get("backend")
         wanted = known.get(name, candidates[0])
-        return made[wanted.name] if there(wanted) else made[candidates[0].name]
+        return made[next(each for each in (wanted, candidates[0]) if there(each)).name]
 
     return Prepared(network, run)
 

@@ -53,7 +53,9 @@ def exported(network: nn.Module) -> ExportedProgram:
 def torch_bytes(program: ExportedProgram) -> bytes:
     """A .pt2 file of the graph."""
     buffer = io.BytesIO()
-    torch.export.save(program, buffer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(program, buffer)
     return buffer.getvalue()
 
 

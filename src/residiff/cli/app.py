@@ -16,6 +16,7 @@ from rich.console import Console
 
 from residiff import __version__
 from residiff.cli import (
+    bench,
     data,
     env,
     evaluate,
@@ -50,6 +51,7 @@ app.command("translate", epilog=translate.EXAMPLE)(translate.translate)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("table", epilog=table.EXAMPLE)(table.table)
+app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
 app.command("env", epilog=env.EXAMPLE)(env.env)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")

@@ -232,7 +232,7 @@ def test_an_input_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
         small()(draw(*shape), times(1.0))
 
 
-@pytest.mark.parametrize("bad", [(), times(1.0), (*times(1.0, 2.0), *times(1.0, 2.0)), (torch.ones(2, 1),)])
+@pytest.mark.parametrize("bad", [(), times(1.0, 2.0, 3.0), (*times(1.0, 2.0), *times(1.0, 2.0)), (torch.ones(2, 1),)])
 def test_times_that_do_not_fit_are_refused(bad: tuple[Tensor, ...]) -> None:
     with pytest.raises(ConfigError, match=r"takes 1 tensors of times of shape \(2,\)"):
         small()(draw(2, 6, 8, 8), bad)

@@ -220,7 +220,8 @@ def test_an_input_of_another_shape_is_refused(kind: type[Net], shape: tuple[int,
 def test_times_that_do_not_fit_are_refused(kind: type[Net]) -> None:
     net, x = small(kind), draw(2, 6, 8, 8)
     good = times(net, 1.0, 2.0)
-    for bad in ((), (*good, good[0]), (*good[1:], torch.tensor(1.0)), times(net, 1.0), (good[0][:, None],) * net.heads):
+    three, columns = times(net, 1.0, 2.0, 3.0), (good[0][:, None],) * net.heads
+    for bad in ((), (*good, good[0]), (*good[1:], torch.tensor(1.0)), three, columns):
         with pytest.raises(ConfigError, match=rf"takes {net.heads} tensors of times of shape \(2,\)"):
             net(x, bad)
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from residiff import __version__
 from residiff.cli import (
+    bench,
     compare,
     data,
     env,
@@ -52,6 +53,7 @@ app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("table", epilog=table.EXAMPLE)(table.table)
+app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
 app.command("env", epilog=env.EXAMPLE)(env.env)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")

@@ -82,6 +82,28 @@ def import_(
         note(f"wrote {output}")
 
 
+@app.command("export", epilog="Example: residiff models export denoise -o exported/")
+def export(
+    model: Annotated[str, typer.Argument(help="A bundled name, file, folder or hub id.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A folder, or the .onnx or .pt2 file to write.")],
+    format: Annotated[str | None, typer.Option(help="onnx or torch; by the file's name, else onnx.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps; the model's own number by default.")] = None,
+    json: Json = False,
+) -> None:
+    """Write a model's network as a graph, any size and batch, and beside it how it is sampled, as JSON."""
+    from residiff import models
+    from residiff.checkpoint import load_model
+    from residiff.restore.exporting import export_model
+
+    done = export_model(load_model(models.find(model)), output, format, steps)
+    if json:
+        show_json(asdict(done))
+        return
+    for path in (done.graph, done.sampler):
+        note(f"wrote {path}")
+    note(f"largest difference to the network here: {done.difference:.1e}")
+
+
 @app.command("cost", epilog="Example: residiff models cost denoise --size 256 --size 1024x768 --steps 1 --steps 5")
 def cost(
     model: Annotated[

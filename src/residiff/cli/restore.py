@@ -26,6 +26,12 @@ def restore(
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     strength: Annotated[float, typer.Option(help="0 keeps the input, 1 takes the result.")] = 1.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    backend: Annotated[
+        str, typer.Option(help="auto (measured), eager, compile, onnx, openvino, openvino-bf16, openvino-int8, cuda.")
+    ] = "eager",
+    calibrate: Annotated[
+        Path | None, typer.Option(help="Pictures that openvino-int8 is fitted to; procedural ones by default.")
+    ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Sub-folders too, kept in shape.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Leave out what is already written.")] = False,
     format: Annotated[
@@ -39,19 +45,25 @@ def restore(
     save_steps: Annotated[bool, typer.Option("--save-steps", help="Write x_t and x_0 of every step too.")] = False,
 ) -> None:
     """Restore pictures: shadows, low light, noise; any size, 8 or 16 bits, alpha and metadata kept."""
-    from residiff.restore import Options, load, plan
+    from residiff.restore import Options, plan
 
     options = Options.checked(steps, seed, strength, format, quality, bit_depth, suffix, max_pixels, save_steps)
     if "-" in (*sources, output):
         source = _piped(sources, output, save_steps)
-        return _pipe(source, output, mask, _restoring(load(model, device, set_ or [])), options)
+        return _pipe(source, output, mask, _restorer(model, device, set_, backend, calibrate), options)
     jobs = plan([Path(source) for source in sources], Path(output), options, mask, recursive=recursive)
-    run_jobs(jobs, _restoring(load(model, device, set_ or [])), options, Path(output), resume)
+    run_jobs(jobs, _restorer(model, device, set_, backend, calibrate), options, Path(output), resume)
 
 
-def _restoring(restorer: Restorer) -> Restorer:
+def _restorer(model: str, device: str, set_: list[str] | None, backend: str, calibrate: Path | None) -> Restorer:
+    from residiff.data import images
     from residiff.errors import ConfigError
+    from residiff.restore import load
 
+    if calibrate is not None and backend != "openvino-int8":
+        raise ConfigError(f"--calibrate is for --backend openvino-int8, not {backend}; leave it out")
+    pictures = [] if calibrate is None else [images.read(path) for path in images.list_images(calibrate)]
+    restorer = load(model, device, set_ or [], backend=backend, calibration=pictures)
     if restorer.recipe.task == "generate":
         raise ConfigError(f"model {restorer.descriptor.name!r} makes pictures from noise; use `residiff generate`")
     return restorer

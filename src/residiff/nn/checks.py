@@ -14,6 +14,8 @@ def check_input(x: Tensor, times: tuple[Tensor, ...], in_channels: int, heads: i
     height, width = x.shape[-2:]
     if height % multiple or width % multiple:
         raise ConfigError(f"height and width must be multiples of {multiple}, not {height} x {width}; pad the image")
-    if len(times) != heads or any(t.shape != x.shape[:1] for t in times):
+    # One time is that of every image
+    counts = (1,) if all(t.shape == (1,) for t in times) else x.shape[:1]
+    if len(times) != heads or any(t.shape != counts for t in times):
         shapes = ", ".join(str(tuple(t.shape)) for t in times)
         raise ConfigError(f"the network takes {heads} tensors of times of shape ({x.shape[0]},), not [{shapes}]")

@@ -65,7 +65,8 @@ def position_embedding(rows: int, columns: int, width: int, trained: int, device
     return torch.cat((across, down), dim=2).reshape(1, rows * columns, width)
 
 
-def _modulated(z: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+def modulated(z: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """(1 + scale) LN(z) + shift of tokens (N, tokens, width); the others (N, 1, width), or one row for all."""
     return F.layer_norm(z, z.shape[-1:], eps=EPS) * (1 + scale) + shift
 
 
@@ -107,10 +108,13 @@ class SelfAttention(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """(N, tokens, width) -> the same shape."""
-        query, key, value = self.qkv(z).unflatten(-1, (3, self._heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
+        out: Tensor = self.proj(self.mixed(z))
         return out
+
+    def mixed(self, z: Tensor) -> Tensor:
+        """What the tokens take from one another, before the projection; shapes as above."""
+        query, key, value = self.qkv(z).unflatten(-1, (3, self._heads, -1)).permute(2, 0, 3, 1, 4)
+        return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
 
 
 @final
@@ -127,8 +131,8 @@ class Block(nn.Module):
     def forward(self, z: Tensor, time: Tensor) -> Tensor:
         """`z` (N, tokens, width), `time` (N, 1, width) -> (N, tokens, width)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(time).chunk(6, dim=-1)
-        z = z + gate1 * self.attn(_modulated(z, shift1, scale1))
-        out: Tensor = z + gate2 * self.mlp(_modulated(z, shift2, scale2))
+        z = z + gate1 * self.attn(modulated(z, shift1, scale1))
+        out: Tensor = z + gate2 * self.mlp(modulated(z, shift2, scale2))
         return out
 
 
@@ -143,7 +147,7 @@ class Head(nn.Module):
 
     def forward(self, z: Tensor, time: Tensor) -> Tensor:
         """`z` (N, tokens, width), `time` (N, 1, width) -> (N, tokens, values)."""
-        out: Tensor = self.linear(_modulated(z, *self.adaLN_modulation(time).chunk(2, dim=-1)))
+        out: Tensor = self.linear(modulated(z, *self.adaLN_modulation(time).chunk(2, dim=-1)))
         return out
 
 
@@ -212,7 +216,8 @@ class DiT(nn.Module):
 
     def _positions(self, rows: int, columns: int) -> Tensor:
         """The stored positions at the training size, computed ones elsewhere."""
-        if rows == columns == self._trained:
+        # An exported network serves every size alike
+        if not torch.compiler.is_exporting() and rows == columns == self._trained:
             return self.pos_embed
         width, device = self.pos_embed.shape[-1], self.pos_embed.device
         return position_embedding(rows, columns, width, self._trained, device).to(self.pos_embed.dtype)

@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from residiff.nn.ddim_unet import PixelAttention
+from residiff.nn.fused import LinearAttentionSkip, ModulatedNorm
 from residiff.nn.nafnet import ImageMean
 from residiff.nn.unet import HEAD_WIDTH, FullAttention, LinearAttention, join_heads, split_heads
 
@@ -250,6 +251,34 @@ def _squares(found: Tensor) -> _Means:
 
 
 @final
+class _ModulatedNorm(nn.Module):
+    def __init__(self, layer: ModulatedNorm) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        weight, bias = self.layer.affine(scale, shift)
+        split = x.reshape(len(x), self.layer.groups, -1, *x.shape[2:])
+        mean, square = _of_the_whole(split, lambda part, share: _squares(part)).values
+        normal = ((split - mean) * torch.rsqrt(square - mean.square() + self.layer.eps)).flatten(1, 2)
+        result: Tensor = normal * weight[..., None, None] + bias[..., None, None]
+        return result
+
+
+@final
+class _LinearAttentionSkip(nn.Module):
+    def __init__(self, layer: LinearAttentionSkip) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.layer.parts(x)
+        planes = torch.cat([query, key, value], dim=-1).mT.reshape(len(x), -1, *x.shape[2:])
+        context = _of_the_whole(planes, lambda part, share: _context(*split_heads(part)[1:], share)).context
+        return self.layer.attended(x, query, self.layer.projected(context))
+
+
+@final
 class _LinearAttention(nn.Module):
     def __init__(self, layer: LinearAttention) -> None:
         super().__init__()
@@ -314,6 +343,8 @@ def _attended(query: Tensor, tokens: _Tokens) -> Tensor:
 _LOCAL: dict[type[nn.Module], Callable[..., nn.Module]] = {
     ImageMean: _Mean,
     nn.GroupNorm: _GroupNorm,
+    ModulatedNorm: _ModulatedNorm,
+    LinearAttentionSkip: _LinearAttentionSkip,
     LinearAttention: _LinearAttention,
     FullAttention: _FullAttention,
     PixelAttention: _PixelAttention,

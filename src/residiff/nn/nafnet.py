@@ -19,6 +19,8 @@ from residiff.errors import ConfigError
 from residiff.nn.checks import check_input
 from residiff.nn.embedding import sinusoidal
 
+EPS = 1e-6
+
 
 class ChannelNorm(nn.Module):
     """Normalise the channels of each pixel; (N, C, H, W) in and out, fastest in channels-last memory."""
@@ -30,7 +32,7 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero mean and unit variance over channels, then weight and bias."""
-        return F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, 1e-6).permute(0, 3, 1, 2)
+        return F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, EPS).permute(0, 3, 1, 2)
 
 
 @final
@@ -42,7 +44,8 @@ class ImageMean(nn.Module):
         return x.mean((2, 3), keepdim=True)
 
 
-def _gate(x: Tensor) -> Tensor:
+def gate(x: Tensor) -> Tensor:
+    """The product of the two halves of the channels."""
     first, second = x.chunk(2, dim=1)
     return first * second
 
@@ -68,9 +71,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """(N, C, H, W) and (N, time_width) -> (N, C, H, W)."""
         scale, shift = self.time(time)[:, :, None, None].chunk(2, dim=1)
-        y = _gate(self.depthwise(self.expand(self.norm1(x) * (1 + scale) + shift)))
+        y = gate(self.depthwise(self.expand(self.norm1(x) * (1 + scale) + shift)))
         x = x + self.scale1 * self.project(y * self.attention(self.pool(y)))
-        gated: Tensor = self.narrow(_gate(self.widen(self.norm2(x))))
+        gated: Tensor = self.narrow(gate(self.widen(self.norm2(x))))
         return x + self.scale2 * gated
 
 

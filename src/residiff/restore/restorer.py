@@ -26,6 +26,7 @@ from residiff.inference import check_order, sampled
 from residiff.memory import available
 from residiff.noise import NoiseSource, seeded_noise
 from residiff.recipe import Recipe, override
+from residiff.restore.calibration import prepared
 from residiff.restore.large import LargePicture
 from residiff.restore.memory import memory_errors
 from residiff.restore.planes import fill_hidden, pad_to_multiple
@@ -69,13 +70,18 @@ class Restorer:
     ----------
     model : what the file held
     device : "cpu", "cuda", "cuda:1", "mps", or "auto" for the fastest there is
+    backend : what runs the network, a name of `residiff.backends.Backend`; "eager" is always the same
+    calibration : pictures that "openvino-int8" finds its ranges on; procedural ones where there are none
     """
 
-    def __init__(self, model: ModelFile, device: str = "cpu") -> None:
+    def __init__(
+        self, model: ModelFile, device: str = "cpu", backend: str = "eager", calibration: Sequence[Picture] = ()
+    ) -> None:
         self.recipe = model.recipe
         self.device = pick_device(device)
-        self.denoiser = model.denoiser().to(self.device)
-        backbone = self.denoiser.backbone
+        denoiser = model.denoiser().to(self.device)
+        backbone = denoiser.backbone
+        self.denoiser = prepared(denoiser, model.recipe, backend, calibration)
         self.descriptor = Descriptor(
             name=model.recipe.name,
             task=model.recipe.task,
@@ -278,22 +284,32 @@ def pick_device(name: str) -> torch.device:
         raise ConfigError(f"device {name!r} cannot be used here ({cause}); take auto or cpu") from error
 
 
-def load(source: str | Path, device: str = "auto", settings: Sequence[str] = ()) -> Restorer:
+def load(
+    source: str | Path,
+    device: str = "auto",
+    settings: Sequence[str] = (),
+    *,
+    backend: str = "eager",
+    calibration: Sequence[Picture] = (),
+) -> Restorer:
     """A restorer of the model `source`: a bundled name, a model file, a folder, or a hub id.
 
     `settings` such as "sampling.order=residual-first" or "prediction.drive=residual" stand in place of the recipe's.
+    `backend` and `calibration` are those of `Restorer`.
 
     Raises
     ------
     ModelFileError
         If there is no such model, its file is damaged, or its weights do not fit the settings.
     ConfigError
-        If a setting does not exist or cannot be so.
+        If a setting or the backend does not exist or cannot be so.
+    ResourceError
+        If the packages of the backend are missing.
     """
     model = load_model(models.find(source))
     if settings:
         model = replace(model, recipe=_resettled(model.recipe, list(settings)))
-    return Restorer(model, device)
+    return Restorer(model, device, backend, calibration)
 
 
 def _resettled(recipe: Recipe, settings: list[str]) -> Recipe:

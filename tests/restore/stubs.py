@@ -56,10 +56,17 @@ def load(source, device="auto", settings=()):
 
 def serve():
     """For each line of stdin, a list of arguments and a file for stderr, start the program and print its number."""
-    from residiff import restore
-    from residiff.cli import main
+    import gc
+
+    import typer.rich_utils
+
+    from residiff import recipe, restore
+    from residiff.cli.app import app, main
+    from residiff.data.images.codecs import libvips
 
     restore.load = load
+    typer.main.get_command(app), libvips(), recipe.names()
+    gc.freeze()
     for line in sys.stdin:
         arguments, said = json.loads(line)
         if arguments[0] == "wait":
@@ -68,7 +75,11 @@ def serve():
             os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             sys.argv = ["residiff", *arguments]
-            main()
+            try:
+                main()
+            except SystemExit as end:
+                # Taking torch down takes longer than all the rest
+                os._exit(end.code or 0)
         else:
             print(child, flush=True)
 

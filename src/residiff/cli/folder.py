@@ -52,7 +52,9 @@ def hold(output: str, part: str | None = None, *, is_wanted: bool = True) -> Ite
     """
     place, label = Path(output), (part or "").replace("/", "-of-")
     is_folder = output != "-" and (place.is_dir() or not (place.exists() or place.suffix))
-    if is_wanted and is_folder and re.fullmatch(r"(\d{1,6}-of-\d{1,6})?", label, re.ASCII):
+    found = re.fullmatch(r"(\d{1,6})-of-(\d{1,6})", label, re.ASCII)
+    is_part = found is not None and 1 <= int(found[1]) <= int(found[2])
+    if is_wanted and is_folder and (is_part or not label):
         with lock(place, label):
             yield True
     else:

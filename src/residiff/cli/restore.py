@@ -91,9 +91,11 @@ def _watch(asked: _Asked, options: Options, held: bool) -> None:
     from residiff.errors import ConfigError
     from residiff.restore import survey
 
-    for place in (*asked.sources, asked.output):
+    if asked.output.suffix and not asked.output.is_dir():
+        raise ConfigError(f"{asked.output} is no folder; --watch writes into one")
+    for place in asked.sources:
         if not place.is_dir():
-            raise ConfigError(f"{place} is no folder; --watch takes folders, and writes into one")
+            raise ConfigError(f"{place} is no folder; --watch takes folders, and goes on with what is put there")
     restorer = _loaded(asked.model, asked.device, options)
     run = Run(restorer, options, asked.output, resume=True, held=held)
     watch_run(run, lambda: survey(asked.sources, asked.output, options, asked.mask, recursive=asked.recursive))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TypeVar, final
@@ -68,11 +68,28 @@ def restore_all(
     """
     for job in jobs[:1]:
         restorer.check(steps=options.steps, seed=options.seed, masked=job.mask is not None)
+    for outcome in restore_stream(jobs, restorer, options, there=there, manifest=manifest, exactly=exactly):
+        if isinstance(outcome.error, ConfigError) and len(jobs) == 1:
+            raise outcome.error
+        yield outcome
+
+
+def restore_stream(
+    jobs: Iterable[Job],
+    restorer: Restores,
+    options: Options,
+    *,
+    there: There = There.REPLACE,
+    manifest: Manifest | None = None,
+    exactly: bool = False,
+) -> Iterator[Outcome]:
+    """As `restore_all`, of jobs that become known as it goes, from an iterable that a thread reads; nothing is checked.
+
+    The last ones are given back when it ends.
+    """
     run = _Run(restorer, options, there, manifest, options.batch if exactly else None)
     limits = Limits(batch=options.batch, threads=max(1, min(_MOST_THREADS, (os.cpu_count() or 1) // 2)))
     for task in overlapped((_Task(run, job) for job in jobs), run.compute, limits):
-        if isinstance(task.outcome.error, ConfigError) and len(jobs) == 1:
-            raise task.outcome.error
         yield task.outcome
 
 
@@ -207,7 +224,7 @@ class _Task:
 
     def fetch(self) -> int:
         """Read the files, unless the result is there already."""
-        with self._guarding():
+        with self._guarding(), self._timing():
             if self.run.there is There.SKIP and os.path.lexists(self.job.target):
                 return self._settle(skipped=True)
             self._sources = Sources.of(self.job)
@@ -222,7 +239,7 @@ class _Task:
 
     def decode(self) -> None:
         """Decode picture and mask."""
-        with self._guarding():
+        with self._guarding(), self._timing():
             self._decoded = decode(_made(self._sources), self.run.options, self.run.format_of(self.job))
             height, width = self.decoded.picture.pixels.shape[1:]
             self.outcome = replace(self.outcome, pixels=height * width, whole=self.decoded.picture.whole)
@@ -244,7 +261,7 @@ class _Task:
     def encode(self) -> None:
         """Encode the result."""
         run = self.run
-        with self._guarding():
+        with self._guarding(), self._timing():
             format, restored = run.format_of(self.job), _made(self._restored)
             self._result = encode(self.decoded, restored, run.restorer, run.options, format, self._batch)
             self.outcome = replace(self.outcome, change=self._result.change)
@@ -253,8 +270,9 @@ class _Task:
     def write(self) -> None:
         """Put the result in its place, and then into the manifest."""
         result = _made(self._result)
-        write_bytes(self.job.target, result.data)
-        self.run.enter(self.outcome, result)
+        with self._timing():
+            write_bytes(self.job.target, result.data)
+            self.run.enter(self.outcome, result)
         self._settle()
 
     def _settle(self, error: ResidiffError | None = None, *, skipped: bool = False) -> int:
@@ -262,6 +280,14 @@ class _Task:
         self._sources = self._decoded = self._restored = self._result = None
         self.settled = True
         return 0
+
+    @contextlib.contextmanager
+    def _timing(self) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.outcome = replace(self.outcome, around=self.outcome.around + time.perf_counter() - began)
 
     @contextlib.contextmanager
     def _guarding(self) -> Iterator[None]:

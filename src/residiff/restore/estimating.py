@@ -13,7 +13,7 @@ from pathlib import Path
 
 from residiff.data import images
 from residiff.errors import ImageError
-from residiff.restore.batch import LARGEST_IN_BATCH, restore_all
+from residiff.restore.batch import LARGEST_IN_BATCH, restore_all, restore_stream
 from residiff.restore.jobs import Job, Outcome
 from residiff.restore.options import Options
 from residiff.restore.work import Restores
@@ -91,12 +91,12 @@ class _Measured:
     wall: float
 
     def seconds(self, pixels: Sequence[int]) -> float:
-        """How long pictures of so many pixels take: the network by what was measured of it, all else in step."""
-        network = sum(outcome.seconds for outcome in self.outcomes)
-        if not network:
+        """How long pictures of so many pixels take: as the slower of the network and all around it does."""
+        if not self.outcomes:
             return 0.0
-        fixed, each = _line([(outcome.pixels, outcome.seconds) for outcome in self.outcomes])
-        return self.wall / network * sum(fixed + each * count for count in pixels)
+        sides = [[(each.pixels, getter(each)) for each in self.outcomes] for getter in (_network, _around)]
+        here = max(sum(time for _, time in points) for points in sides)
+        return self.wall / here * max(_total(points, pixels) for points in sides)
 
     def bytes(self, pixels: dict[Job, int]) -> int:
         """How many bytes the results of jobs have that hold so many pixels, by what those of their kind have."""
@@ -111,27 +111,32 @@ class _Measured:
 
 def _measured(sizes: dict[Job, int], restorer: Restores, options: Options, seconds: float) -> _Measured:
     chosen = list(islice(_spread(sorted(sizes, key=lambda job: sizes[job])), MOST))
-    outcomes: list[Outcome] = []
-    began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="residiff-") as place:
-        copies = list(_copies(chosen, sizes, Path(place), options.batch))
+    deadline = time.perf_counter() + seconds
+    with tempfile.TemporaryDirectory(prefix="residiff-") as folder:
+        groups = [
+            list(_copies(job, Path(folder) / str(number), sizes[job], options)) for number, job in enumerate(chosen)
+        ]
         # The first one of all makes the machine ready, and is not counted
-        list(restore_all(copies[:1], restorer, options))
-        started = time.perf_counter()
-        for outcome in restore_all(copies, restorer, options):
-            if outcome.error is None:
-                outcomes.append(outcome)
-            if time.perf_counter() - began > seconds:
-                break
-        wall = time.perf_counter() - started
+        list(restore_all(groups[0][:1] if groups else [], restorer, options))
+        began = time.perf_counter()
+        done = restore_stream(_until(deadline, groups), restorer, options)
+        outcomes = [outcome for outcome in done if outcome.error is None]
+        wall = time.perf_counter() - began
         return _Measured(outcomes, [outcome.job.target.stat().st_size for outcome in outcomes], wall)
 
 
-def _copies(jobs: Sequence[Job], sizes: dict[Job, int], place: Path, batch: int) -> Iterator[Job]:
-    """Jobs that write into `place`, each as often as pictures of its size are computed at once."""
-    for number, job in enumerate(jobs):
-        for copy in range(batch if sizes[job] <= LARGEST_IN_BATCH else 1):
-            yield replace(job, target=place / f"{number}-{copy}{job.target.suffix}")
+def _until(deadline: float, groups: Sequence[Sequence[Job]]) -> Iterator[Job]:
+    """The jobs of the groups, the first in any case, until it is time to end."""
+    for number, group in enumerate(groups):
+        if number and time.perf_counter() > deadline:
+            return
+        yield from group
+
+
+def _copies(job: Job, place: Path, pixels: int, options: Options) -> Iterator[Job]:
+    """The job as often as pictures of its size are computed at once, writing into `place`."""
+    for copy in range(options.batch if pixels <= LARGEST_IN_BATCH else 1):
+        yield replace(job, target=place / f"{copy}{job.target.suffix}")
 
 
 def _spread(jobs: Sequence[Job]) -> Iterator[Job]:
@@ -147,9 +152,23 @@ def _spread(jobs: Sequence[Job]) -> Iterator[Job]:
         denominator *= 2
 
 
+def _network(outcome: Outcome) -> float:
+    return outcome.seconds
+
+
+def _around(outcome: Outcome) -> float:
+    return outcome.around
+
+
+def _total(points: Sequence[tuple[float, float]], pixels: Sequence[int]) -> float:
+    """The time of pictures of so many pixels, by that of some."""
+    fixed, each = _line(points)
+    return sum(fixed + each * count for count in pixels)
+
+
 def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """(fixed, each) of time = fixed + each * pixels, neither negative, with the least squared relative error."""
-    weights = [1 / time**2 for _, time in points]
+    weights = [1 / max(time, 1e-9) ** 2 for _, time in points]
     total = sum(weights)
     x, y = (sum(w * point[axis] for w, point in zip(weights, points, strict=True)) / total for axis in (0, 1))
     spread = sum(w * (p - x) ** 2 for w, (p, _) in zip(weights, points, strict=True))

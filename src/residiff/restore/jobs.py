@@ -33,6 +33,7 @@ class Outcome:
     skipped : whether a result was there, and left
     remade : why a result that was there was made again; empty where none was there
     seconds : that the network took
+    around : seconds that reading, decoding, encoding and writing took, beside it
     pixels : of the picture
     change : root mean square of the difference between picture and result, in grey levels of 255
     whole : False where the file was cut short, and the rest of it restored
@@ -43,6 +44,7 @@ class Outcome:
     skipped: bool = False
     remade: str = ""
     seconds: float = 0.0
+    around: float = 0.0
     pixels: int = 0
     change: float = 0.0
     whole: bool = True

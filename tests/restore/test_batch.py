@@ -3,15 +3,30 @@
 import json
 import os
 import socket
+import warnings
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+import torch
+from PIL import Image
 
 from residiff.data import images
 from residiff.data.images import Format
 from residiff.errors import ConfigError, ImageDecodeError, ImageUnsupportedError, ResourceError
-from residiff.restore import Job, Options, Outcome, batch, plan, restore_all, restore_file, write_failures
+from residiff.restore import (
+    Job,
+    Manifest,
+    Options,
+    Outcome,
+    batch,
+    plan,
+    provenance_of,
+    restore_all,
+    restore_file,
+    write_failures,
+)
 
 
 def files_in(folder):
@@ -156,23 +171,83 @@ def test_failures_survive_any_name_and_an_old_list_does_not_outlive_its_run(tmp_
     assert not path.exists()
 
 
+NAMES = [
+    os.fsdecode(b"\xff.png"), os.fsdecode(b"a\xe9\xfe.png"), "\u96ea.png", "\u0430\u0431\u0432.png", "e\u0301.png",
+    "\u200bz.png", "a b.png", " a.png", "-m.png", "--steps.png", "%03d.png", "%s%n.png", "{}.png", "${HOME}.png",
+    "~.png", "new\nline.png", "tab\t.png", "bell\a.png", "\U0001f600.png", "'; x.png", '"q".png', "a.b.c.png",
+    "a" * 251 + ".png", "/".join(["d" * 100] * 9) + "/deep.png", "[bold]x[?].png",
+]  # fmt: skip
+
+
 def test_names_are_kept(tiny, picture_file, tmp_path):
-    names = [
-        os.fsdecode(b"\xff.png"),
-        "\u96ea.png",
-        "a b.png",
-        "-m.png",
-        "%03d.png",
-        "new\nline.png",
-        "\U0001f600.png",
-        "'; x.png",
-        "a" * 251 + ".png",
-    ]
-    for number, name in enumerate(names):
+    for number, name in enumerate(NAMES):
         picture_file(f"in/{name}", (2, 2, 3), seed=number)
-    outcomes = list(restore_all(plan([tmp_path / "in"], tmp_path / "out", Options(steps=1)), tiny, Options(steps=1)))
-    assert [outcome.error for outcome in outcomes] == [None] * len(names)
-    assert set(files_in(tmp_path / "out")) == set(names)
+    jobs = plan([tmp_path / "in"], tmp_path / "out", Options(steps=1), recursive=True)
+    outcomes = list(restore_all(jobs, tiny, Options(steps=1)))
+    assert [outcome.error for outcome in outcomes] == [None] * len(NAMES) and len(NAMES) >= 24
+    assert set(files_in(tmp_path / "out")) == set(NAMES)
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "TIFF", "PNG"])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_of_many_frames_the_first_is_restored_aloud(stub, tmp_path, format, alpha):
+    colours = [(200, 30, 60), (0, 0, 255), (0, 255, 0)]
+    frames = [Image.new("RGBA" if alpha else "RGB", (8, 6), (*colour, 128) if alpha else colour) for colour in colours]
+    source = tmp_path / f"a.{format.lower()}"
+    options = {"lossless": True, "exact": True} if format == "WEBP" else {}
+    frames[0].save(source, format, save_all=True, append_images=frames[1:], **options)
+    with pytest.warns(images.ImageWarning, match="holds several images; only the first is read"):
+        restore_file(Job(source, tmp_path / "b.png"), stub, Options())
+    made = images.to_array(images.read(tmp_path / "b.png"))
+    assert made.shape[:2] == (6, 8) and np.abs(made[0, 0, :3].astype(int) - (55, 225, 195)).max() <= 1
+
+
+def test_what_is_left_of_a_cut_file_is_marked(stub, picture_file, tmp_path):
+    picture_file("a.jpg", (64, 64, 3))
+    data = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(data[: len(data) * 3 // 4])
+    job = Job(tmp_path / "a.jpg", tmp_path / "b.png")
+    (refused,) = restore_all([job], stub, Options())
+    assert isinstance(refused.error, ImageDecodeError) and not job.target.exists()
+    options = Options(allow_truncated=True)
+    with pytest.warns(images.ImageWarning, match="the rest of it is restored"):
+        marked = restore_file(job, stub, options)
+    assert not marked.provenance.whole and not provenance_of(images.read(job.target)).whole
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        (outcome,) = restore_all([job], stub, options)
+    assert outcome.error is None and not outcome.whole
+
+
+def test_one_thread_or_two(tiny, draw):
+    """The results differ by at most 1e-5, before they are rounded."""
+    picture = images.from_array(draw((64, 48, 3), np.float32))
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            results.append(tiny.restore(picture, seed=1).pixels)
+    finally:
+        torch.set_num_threads(before)
+    assert (results[0] - results[1]).abs().max() <= 1e-5
+
+
+@pytest.mark.slow
+def test_ten_thousand_pictures_leave_memory_and_files_as_they_were(stub, picture_file, tmp_path):
+    """After 1,000 nothing grows: at most 20 MB and no file more at the end."""
+    for number in range(100):
+        picture_file(f"in/{number}.png", (16, 16, 3), seed=number)
+    sources = sorted((tmp_path / "in").iterdir())
+    jobs = [Job(sources[number % 100], tmp_path / f"out/{number}.png") for number in range(10_000)]
+    manifest, process, held = Manifest(tmp_path / "out"), psutil.Process(), []
+    for count, outcome in enumerate(restore_all(jobs, stub, Options(), manifest=manifest), 1):
+        assert outcome.error is None
+        if count in (1_000, 10_000):
+            held.append((process.memory_info().rss, process.num_fds()))
+    manifest.close()
+    (memory, opened), (later, still) = held
+    print(f"{(later - memory) / 1e6:.1f} MB more, {still - opened} files more")
+    assert later - memory <= 20e6 and still <= opened
 
 
 def test_the_writable_kinds_are_those_of_the_image_door():

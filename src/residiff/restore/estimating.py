@@ -171,8 +171,10 @@ def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     weights = [1 / max(time, 1e-9) ** 2 for _, time in points]
     total = sum(weights)
     x, y = (sum(w * point[axis] for w, point in zip(weights, points, strict=True)) / total for axis in (0, 1))
-    spread = sum(w * (p - x) ** 2 for w, (p, _) in zip(weights, points, strict=True))
-    slope = sum(w * (p - x) * (t - y) for w, (p, t) in zip(weights, points, strict=True)) / spread if spread else 0.0
+    slope = 0.0
+    if len({p for p, _ in points}) > 1:
+        spread = sum(w * (p - x) ** 2 for w, (p, _) in zip(weights, points, strict=True))
+        slope = sum(w * (p - x) * (t - y) for w, (p, t) in zip(weights, points, strict=True)) / spread
     if slope > 0 and y - slope * x >= 0:
         return y - slope * x, slope
     through_origin = sum(w * p * t for w, (p, t) in zip(weights, points, strict=True))

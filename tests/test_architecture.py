@@ -14,7 +14,7 @@ PACKAGE = Path(residiff.__file__).parent
 
 # Rooms from the bottom up; those of one row do not know each other. A new room is declared here, or the tests fail.
 FLOORS = (
-    ("errors", "recipes"),
+    ("errors", "recipes", "version"),
     ("files", "memory", "models", "parallel", "seeds"),
     ("schedule", "noise"),
     ("prediction",),
@@ -53,8 +53,8 @@ PUBLIC = {
         index_time to_model""",
     "errors": """CheckpointError ConfigError DivergedError ImageDecodeError ImageError ImageTooLargeError
         ImageUnsupportedError LockedError ModelFileError ResidiffError ResourceError check_range""",
-    "seeds": "generator seed_of",
-    "files": "environment_errors lock replacing sha256 sync_folder write_bytes",
+    "seeds": "MAX_SEED generator seed_of",
+    "files": "environment_errors lock replacing sha256 sha256_of sweep sync_folder write_bytes",
 }
 
 

@@ -180,3 +180,61 @@ def test_a_lock_keeps_others_out_until_its_process_dies(tmp_path):
         pass
     with files.lock(tmp_path / "run"):
         pass
+
+
+def test_parts_are_held_beside_one_another_but_not_beside_the_whole(tmp_path):
+    folder = tmp_path / "run"
+    with files.lock(folder, "1-of-2"), files.lock(folder, "2-of-2"):
+        for part in ("", "1-of-2", "2-of-2"):
+            with pytest.raises(LockedError, match="another run"), files.lock(folder, part):
+                pass
+        with files.lock(folder, "1-of-3"):
+            pass
+    with files.lock(folder):
+        for part in ("", "1-of-2"):
+            with pytest.raises(LockedError, match="another run"), files.lock(folder, part):
+                pass
+
+
+def test_a_folder_made_for_nothing_is_taken_away(tmp_path):
+    with files.lock(tmp_path / "new/run"):
+        assert names(tmp_path / "new/run") == [".lock"]
+    assert not (tmp_path / "new/run").exists()
+    with files.lock(tmp_path / "run"):
+        (tmp_path / "run/result").write_bytes(NEW)
+    assert names(tmp_path / "run") == [".lock", "result"]
+    (tmp_path / "old").mkdir()
+    with files.lock(tmp_path / "old"):
+        pass
+    assert names(tmp_path / "old") == [".lock"]
+
+
+def test_a_lock_that_was_taken_away_meanwhile_is_none(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    real = files._lock_file
+
+    def slow(handle, folder, shared):
+        (folder / ".lock").unlink()
+        real(handle, folder, shared)
+
+    monkeypatch.setattr(files, "_lock_file", slow)
+    with pytest.raises(LockedError, match="until now; start again"), files.lock(tmp_path / "run"):
+        pass
+
+
+def test_what_is_half_written_is_swept_up_when_it_is_old(tmp_path):
+    for name in (".residiff-a.tmp", ".residiff-b.tmp", ".residiff-c.png", "d.tmp", "sub/.residiff-e.tmp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(NEW)
+    os.utime(tmp_path / ".residiff-a.tmp", (1, 1))
+    files.sweep([tmp_path, tmp_path / "nowhere"], seconds=100)
+    assert names(tmp_path) == [".residiff-b.tmp", ".residiff-c.png", "d.tmp", "sub"]
+    files.sweep([tmp_path])
+    assert names(tmp_path) == [".residiff-c.png", "d.tmp", "sub"] and names(tmp_path / "sub") == [".residiff-e.tmp"]
+
+
+def test_sha256_of_a_file(tmp_path):
+    (tmp_path / "a").write_bytes(NEW)
+    assert files.sha256_of(tmp_path / "a") == files.sha256(NEW)
+    with pytest.raises(OSError, match="nowhere"):
+        files.sha256_of(tmp_path / "nowhere")

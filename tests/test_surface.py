@@ -14,11 +14,14 @@ from residiff.environment import describe
 PACKAGE = Path(residiff.__file__).parent
 NAMES = {
     "residiff": "Descriptor Restorer __version__ load",
-    "residiff.restore": """Descriptor Gallery Generated Job Options Outcome Restorer descriptors generate load
-        pick_device plan restore_all restore_bytes restore_file write_failures""",
-    "residiff.data.images": """Array BitDepth Format ImageWarning MAX_PIXELS Metadata Picture READABLE_SUFFIXES
-        RowReader RowWriter WRITABLE WRITABLE_SUFFIXES encode format_of from_array from_pil images_by_name in_unit_range
-        list_images open_rows planes_of read to_array to_pil write write_rows""",
+    "residiff.restore": """Answers Descriptor Estimate Failures Gallery Generated Job Manifest Options Origin Outcome
+        Provenance Record Rerun Restorer Result Shard There Watcher check_sizes descriptors estimate find_mask
+        find_model find_source gaps generate in_order left_to_do load origin pick_device plan provenance_of rerun
+        restore_all restore_bytes restore_file survey write_failures""",
+    "residiff.data.images": """Array BitDepth encode fetch Format format_of from_array from_pil ImageFile images_by_name
+        ImageWarning in_unit_range list_images MAX_PIXELS Metadata open_rows Picture planes_of provenance_of
+        read READABLE_SUFFIXES RowReader RowWriter size_of to_array to_pil with_provenance WRITABLE
+        WRITABLE_SUFFIXES write write_rows""",
 }
 ERRORS = {
     "ResidiffError": ("Exception", 1),
@@ -84,7 +87,18 @@ def test_every_command_and_every_option_is_documented(path, command):
 
 
 def test_the_commands_that_programs_read_have_json():
-    wanted = {"recipes list", "recipes show", "models list", "models info", "data list", "evaluate", "compare", "env"}
+    wanted = {
+        "recipes list",
+        "recipes show",
+        "models list",
+        "models info",
+        "data list",
+        "evaluate",
+        "compare",
+        "env",
+        "restore",
+        "rerun",
+    }
     with_json = {
         path for path, command in commands() if any("--json" in parameter.opts for parameter in command.params)
     }

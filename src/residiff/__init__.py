@@ -12,10 +12,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from residiff.version import VERSION
+
 if TYPE_CHECKING:
     from residiff.restore import Descriptor, Restorer, load
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = ["Descriptor", "Restorer", "__version__", "load"]
 
 

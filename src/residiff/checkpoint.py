@@ -132,6 +132,17 @@ def unpack(data: bytes, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ModelFileError(f"the file is not a valid safetensors file: {error}") from error
 
 
+def stated_hash(path: Path) -> str:
+    """The SHA-256 in the header of a model file, which loading it verifies; empty if it has none."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            head = length.to_bytes(8, "little") + (file.read(length) if length <= MAX_HEADER else b"")
+        return _header(head).get("sha256", "")
+    except (OSError, ModelFileError):
+        return ""
+
+
 def _header(data: bytes) -> dict[str, str]:
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > min(MAX_HEADER, len(data) - 8):

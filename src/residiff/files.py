@@ -10,7 +10,8 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -79,14 +80,33 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def sweep(folders: Iterable[Path], seconds: float = 0.0) -> None:
+    """Remove what killed runs left half-written in `folders` (not below them), if it is older than `seconds`."""
+    for folder in folders:
+        for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
+            # Another run may have been faster, or may not be ours to clear up after
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime >= seconds:
+                    path.unlink()
+
+
 def sha256(data: bytes) -> str:
     """Hexadecimal SHA-256 of `data`."""
     return hashlib.sha256(data).hexdigest()
 
 
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file, of which little is in memory at a time; `OSError` if it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
+def lock(folder: Path, part: str = "") -> Iterator[None]:
     """Hold `folder` (made if need be) for this process alone; the lock dies with the process.
+
+    With `part`, as "1-of-3", only that part of the work in it is held: others may hold other parts, but none the whole.
+    A folder that was made here and into which nothing was put is taken away again.
 
     Raises
     ------
@@ -96,16 +116,51 @@ def lock(folder: Path) -> Iterator[None]:
         If its file system has no locks.
     """
     with environment_errors(folder):
+        is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    with contextlib.ExitStack() as held:
+        # On Windows there are no shared locks
+        if not part or os.name != "nt":
+            held.enter_context(_locked(folder, ".lock", shared=bool(part)))
+        if part:
+            held.enter_context(_locked(folder, f".lock-{part}"))
+        try:
+            yield
+        finally:
+            if is_new and not part:
+                _leave(folder)
+
+
+def _leave(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        if all(path.name.startswith(".lock") for path in folder.iterdir()):
+            for path in folder.iterdir():
+                path.unlink()
+            folder.rmdir()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, name: str, *, shared: bool = False) -> Iterator[None]:
+    with environment_errors(folder):
+        handle = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _lock_file(handle, folder)
+        _lock_file(handle, folder, shared)
+        if not _is_there(handle, folder / name):
+            raise LockedError(f"{folder} was in use by another run until now; start again")
         yield
     finally:
         os.close(handle)
 
 
-def _lock_file(handle: int, folder: Path) -> None:
+def _is_there(handle: int, path: Path) -> bool:
+    """Whether `path` is still the open file; else the run that had it has taken it away."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _lock_file(handle: int, folder: Path, shared: bool) -> None:
     try:
         if os.name == "nt":
             import msvcrt
@@ -114,7 +169,7 @@ def _lock_file(handle: int, folder: Path) -> None:
         else:
             import fcntl
 
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
             raise ResourceError(f"cannot lock {folder}: {error.strerror}; take a folder on another disk") from error

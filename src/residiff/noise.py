@@ -26,11 +26,12 @@ BAND = 64
 class NoiseField:
     """The fields of one image, (channels, height, width) each; nothing of them is kept.
 
-    They are drawn on the CPU, so that every device gets the same ones.
+    They are drawn on the CPU, so that every device gets the same ones; `negative` gives their antithetic ones.
     """
 
-    def __init__(self, seed: int, channels: int, height: int, width: int) -> None:
+    def __init__(self, seed: int, channels: int, height: int, width: int, *, negative: bool = False) -> None:
         self.seed, self.channels, self.height, self.width = seed, channels, height, width
+        self.sign = -1 if negative else 1
 
     def rows(self, number: int, top: int, bottom: int) -> Tensor:
         """Rows `top` to `bottom`, which is left out, of field `number`: (channels, bottom - top, width)."""
@@ -44,24 +45,29 @@ class NoiseField:
 
     def _band(self, number: int, index: int) -> Tensor:
         # Whole, whatever the height, for a longer draw does not begin as a shorter one does
-        return torch.randn((self.channels, BAND, self.width), generator=generator(self.seed, FIELD, number, index))
+        drawn = torch.randn((self.channels, BAND, self.width), generator=generator(self.seed, FIELD, number, index))
+        return drawn * self.sign
 
 
-def seeded_noise(seed: int, shape: Sequence[int], device: torch.device | str = "cpu") -> NoiseSource:
+def seeded_noise(
+    seed: int, shape: Sequence[int], device: torch.device | str = "cpu", *, negative: bool = False
+) -> NoiseSource:
     """Fields of N(0, 1), (N, C, H, W), the same for every image of the batch: they depend on seed and image size alone.
 
-    Each call gives the next one.
+    Each call gives the next one, or its negative.
     """
-    source = seeded_noises([seed], shape, device)
+    source = seeded_noises([seed], shape, device, negative=negative)
     return lambda: source().expand(tuple(shape))
 
 
-def seeded_noises(seeds: Sequence[int], shape: Sequence[int], device: torch.device | str = "cpu") -> NoiseSource:
+def seeded_noises(
+    seeds: Sequence[int], shape: Sequence[int], device: torch.device | str = "cpu", *, negative: bool = False
+) -> NoiseSource:
     """Fields of N(0, 1), (len(seeds), C, H, W) for a `shape` (N, C, H, W): each image has the noise of its own seed.
 
     An image's noise is what `seeded_noise` gives for its seed, whatever else is in the batch.
     """
-    fields = [NoiseField(seed, *shape[1:]) for seed in seeds]
+    fields = [NoiseField(seed, *shape[1:], negative=negative) for seed in seeds]
     number = -1
 
     def draw() -> Tensor:

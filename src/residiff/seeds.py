@@ -6,6 +6,9 @@ import hashlib
 
 import torch
 
+# What a seed of a user's may be: more do not fit into torch's generators
+MAX_SEED = 2**63 - 1
+
 
 def seed_of(*parts: int) -> int:
     """A seed for `parts`: (seed, purpose, index), say. Neighbouring parts give unrelated seeds."""

@@ -81,7 +81,7 @@ def png(width, height, chunks=(), data=b""):
 @pytest.mark.parametrize("format", FORMATS)
 def test_corrupt_files_decode_or_are_refused(tmp_path, format, kind):
     """Nothing but an `ImageError` escapes, within 2 s, and whatever does decode can be encoded again."""
-    for seed in range(5):
+    for seed in range(17):
         path = tmp_path / f"{seed}.png"  # whatever the contents
         path.write_bytes(damaged(format, kind, seed))
         start = time.process_time()
@@ -96,7 +96,7 @@ def test_corrupt_files_decode_or_are_refused(tmp_path, format, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
 def test_many_corrupt_files(format):
-    for seed in range(5, 170):
+    for seed in range(17, 185):
         for kind in KINDS:
             with contextlib.suppress(ImageError), warnings.catch_warnings():
                 warnings.simplefilter("ignore", ImageWarning)
@@ -155,6 +155,85 @@ def test_damaged_exif_never_stops_a_write(exif):
     picture = Picture(torch.zeros(3, 8, 8), metadata=Metadata(exif=exif))
     for format in (Format.PNG, Format.JPEG, Format.WEBP, Format.AVIF):
         assert images.read(images.encode(picture, format)).pixels.shape == (3, 8, 8)
+
+
+# ---------------------------------------------------------------- cut short, and wanted all the same
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+def test_a_hundred_files_that_are_cut_are_refused_or_marked(format):
+    """By default each is refused; where what is left is asked for, what can be decoded says that it is not whole."""
+    rng, decoded = np.random.default_rng(FORMATS.index(format)), 0
+    for seed in range(100):
+        data = encoded(format, seed)
+        cut = data[: rng.integers(len(data) * 3 // 4, len(data) - 2)]
+        with pytest.raises(ImageDecodeError):
+            images.read(cut)
+        with contextlib.suppress(ImageDecodeError), warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            picture = images.read(cut, allow_truncated=True)
+            decoded += 1
+            assert not picture.whole and picture.pixels.shape == (3, 48, 40)
+            assert any("cut short; the rest of it is restored" in str(each.message) for each in said)
+        whole = images.read(data, allow_truncated=True)
+        assert whole.whole and torch.equal(whole.pixels, images.read(data).pixels)
+    assert decoded == (100 if format == "JPEG" else 0), "a WebP that is cut is nothing to its decoder"
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF"])
+def test_the_part_that_is_there_is_kept(format):
+    buffer = io.BytesIO()
+    photo(size=(300, 200)).save(buffer, format)
+    data = buffer.getvalue()
+    with pytest.warns(ImageWarning, match="cut short"):
+        cut = images.read(data[: len(data) * 2 // 3], allow_truncated=True).pixels
+    pixels = images.read(data).pixels
+    assert torch.equal(cut[:, :90], pixels[:, :90]) and not torch.equal(cut[:, 90:], pixels[:, 90:])
+
+
+def test_what_has_nothing_left_is_refused_all_the_same():
+    for data in (b"", b"text", encoded("PNG")[:20], encoded("BMP")[:-50]):
+        with pytest.raises(ImageError):
+            images.read(data, allow_truncated=True)
+
+
+def test_a_file_that_is_being_written_to_is_refused(tmp_path, monkeypatch):
+    path, data = tmp_path / "a.png", encoded("PNG")
+    path.write_bytes(data)
+    real, calls = os.fstat, []
+
+    def growing(handle):
+        calls.append(handle)
+        with path.open("ab") as file:
+            file.write(b"x")
+        return real(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", growing)
+        with pytest.raises(ImageDecodeError, match="is being written to; restore it when that is done"):
+            images.read(path)
+    assert len(calls) == 2 and images.read(path).pixels.shape == (3, 48, 40)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_size_is_that_of_the_header(tmp_path, format):
+    data = encoded(format)
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    assert images.size_of(data) == images.size_of(path) == (48, 40)
+    path.write_bytes(data[:11])
+    with pytest.raises(ImageError):
+        images.size_of(path)
+
+
+def test_the_size_of_a_file_whose_header_comes_late(tmp_path):
+    """Of a large file only the beginning is read, unless the header is not in it."""
+    path, big = tmp_path / "a.tif", pyvips.Image.black(900, 700, bands=3) + 5
+    path.write_bytes(big.cast("uchar").tiffsave_buffer())
+    assert path.stat().st_size > 1 << 20 and images.size_of(path) == (700, 900)
+    path.write_bytes(path.read_bytes()[:-700])
+    with pytest.raises(ImageDecodeError):
+        images.size_of(path)
 
 
 # ---------------------------------------------------------------- kinds that are not read
@@ -296,20 +375,82 @@ def test_bombs_are_refused_by_their_header(kind):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
 
 
-def test_text_chunks_and_loops_cost_nothing():
+def deflated(count):
     packer = zlib.compressobj(9)
-    text = b"k\0\0" + b"".join(packer.compress(bytes(1_000_000)) for _ in range(200)) + packer.flush()
+    return b"".join(packer.compress(bytes(1_000_000)) for _ in range(count)) + packer.flush()
+
+
+def tiff_loop():
     loop = bytearray(encoded("TIFF"))
     (start,) = struct.unpack_from("<I", loop, 4)
     (count,) = struct.unpack_from("<H", loop, start)
     struct.pack_into("<I", loop, start + 2 + 12 * count, start)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for data in (png(2, 2, [(b"zTXt", text)], bytes(14)), bytes(loop)):
-        begin = time.process_time()
-        with contextlib.suppress(ImageError, ImageWarning):
-            images.read(data)
-        assert time.process_time() - begin < 1
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+    return bytes(loop)
+
+
+def webp_claiming(width, height):
+    data = bytearray(encoded("WEBP"))
+    data[26:30] = struct.pack("<2H", width, height)
+    return bytes(data)
+
+
+def avif_claiming(width, height):
+    data = bytearray(encoded("AVIF"))
+    place = data.index(b"ispe") + 8
+    data[place : place + 8] = struct.pack(">2I", width, height)
+    return bytes(data)
+
+
+def gif_of_frames(count):
+    """So many frames of one pixel each."""
+    head, frame = b"GIF89a\1\0\1\0\x80\0\0" + bytes(6), b"\x2c\0\0\0\0\1\0\1\0\0\2\2\x44\1\0"
+    return head + frame * count + b";"
+
+
+# Files that claim, or unpack to, far more than they hold; those that nothing is wrong with may be read
+WORST = {
+    "png": BOMBS["png"],
+    "png, all zeros": BOMBS["png, all zeros"],
+    "jpeg": BOMBS["jpeg"],
+    "gif": BOMBS["gif"],
+    "bmp": BOMBS["bmp"],
+    "tiff": BOMBS["tiff"],
+    "webp": lambda: webp_claiming(16383, 16383),
+    "avif": lambda: avif_claiming(65535, 65535),
+    "tiff loop": tiff_loop,
+    "ico": lambda: b"\0\0\1\0\1\0" + bytes([0, 0, 0, 0, 1, 0, 32, 0]) + struct.pack("<2I", 2**31, 22) + bytes(99),
+    "a gigabyte of text": lambda: png(2, 2, [(b"zTXt", b"k\0\0" + deflated(1000))], bytes(14)),
+    "100,000 frames": lambda: gif_of_frames(100_000),
+}
+MEASURE = """
+import pathlib, resource, sys, time, warnings
+from residiff.data import images
+from residiff.errors import ImageError
+warnings.simplefilter("ignore")
+images.read(pathlib.Path(sys.argv[1]))
+path = pathlib.Path(sys.argv[2])
+memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+try:
+    said = str(images.read(path).pixels.shape)
+except ImageError as error:
+    said = type(error).__name__
+print(said, time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory, sep="|")
+"""
+
+
+@pytest.mark.parametrize("kind", WORST)
+def test_bombs_cost_nothing(tmp_path, kind):
+    """Each in a process of its own: at most a second, and 64 MB and the file more than a small picture takes."""
+    data = WORST[kind]()
+    (tmp_path / "good.png").write_bytes(encoded("PNG"))
+    (tmp_path / "bomb.png").write_bytes(data)
+    command = [sys.executable, "-c", MEASURE, str(tmp_path / "good.png"), str(tmp_path / "bomb.png")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    said, seconds, memory = done.stdout.split("|")
+    assert float(seconds) < 1 and int(memory) < 64 * 1024 + len(data) // 1024, done.stdout + done.stderr
+    if kind in BOMBS or kind in ("webp", "avif"):
+        assert said in ("ImageTooLargeError", "ImageDecodeError")
+    assert len(WORST) == 12
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -8,8 +8,8 @@ import torch
 from residiff.data.images import Picture
 from residiff.errors import ConfigError
 from residiff.prediction import Estimate
-from residiff.restore.answers import Gathered, draws
-from residiff.restore.keeping import keep_known
+from residiff.restore.answers import Draw, Gathered, draws
+from residiff.restore.keeping import Known, keep_known
 
 
 def drawn(seed: int, size: tuple[int, int, int] = (3, 20, 24)) -> Picture:
@@ -51,8 +51,8 @@ def test_where_samples_disagree_is_marked() -> None:
 
 
 def test_seeds() -> None:
-    assert list(draws(5, 3, antithetic=False)) == [(5, False), (6, False), (7, False)]
-    assert list(draws(5, 3, antithetic=True)) == [(5, False), (5, True), (6, False)]
+    assert list(draws(5, 3, antithetic=False)) == [Draw(5), Draw(6), Draw(7)]
+    assert list(draws(5, 3, antithetic=True)) == [Draw(5), Draw(5, negative=True), Draw(6)]
     with pytest.raises(ConfigError, match="samples is 0"):
         list(draws(0, 0, antithetic=True))
 
@@ -67,7 +67,7 @@ def test_known_pixels_are_kept_and_others_left() -> None:
     work = torch.zeros(1, 1, 20, 24)
     work[..., 12:] = 1
     work[..., 10:12] = 0.25
-    found = keep_known(Estimate(x0, x_in - x0, noise), x_in, work)
+    found = keep_known(Estimate(x0, x_in - x0, noise), x_in, Known(x_in, work))
     assert torch.equal(found.x0[..., :10], x_in[..., :10]) and not found.residual[..., :10].any()
     torch.testing.assert_close(found.x0[..., 12:], x0[..., 12:])
     torch.testing.assert_close(found.x0[..., 10:12], (0.75 * x_in + 0.25 * x0)[..., 10:12])

@@ -6,7 +6,7 @@ import torch
 
 from residiff.data.sets import make_set
 from residiff.errors import ConfigError, ImageUnsupportedError, ModelFileError
-from residiff.restore import Job, Options, plan, restore_all, restore_file
+from residiff.restore import Job, Options, plan, restore_file
 
 
 def options(**changed):
@@ -38,12 +38,6 @@ def test_infinity_is_no_white_picture(tiny, draw, monkeypatch):
     )
     with pytest.raises(ModelFileError, match="not finite"):
         tiny(draw((8, 8, 3), np.uint8), steps=1)
-
-
-def test_what_was_there_is_counted_as_skipped(tiny, picture_file, tmp_path):
-    jobs = plan([picture_file("in/a.png").parent], tmp_path / "out", Options())
-    assert [done.skipped for done in restore_all(jobs, tiny, Options())] == [False]
-    assert [done.skipped for done in restore_all(jobs, tiny, Options(), resume=True)] == [True]
 
 
 def test_two_sets_are_not_mixed(tmp_path):

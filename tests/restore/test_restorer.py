@@ -20,6 +20,7 @@ from residiff.restore import (
     Job,
     Options,
     Restorer,
+    There,
     descriptors,
     load,
     pick_device,
@@ -321,7 +322,7 @@ def test_order_folder_and_resume_change_nothing(tiny, picture_file, tmp_path):
         jobs = plan(given, tmp_path / out, Options(seed=2))
         if out == "resumed":
             restore_file(jobs[1], tiny, Options(seed=2))
-        outcomes = list(restore_all(jobs, tiny, Options(seed=2), resume=True))
+        outcomes = list(restore_all(jobs, tiny, Options(seed=2), there=There.RESUME))
         assert [outcome.error for outcome in outcomes] == [None] * 4
         made = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / out).iterdir()}
         assert made == alone

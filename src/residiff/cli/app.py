@@ -26,6 +26,7 @@ from residiff.cli import (
     plot,
     protocols,
     recipes,
+    rerun,
     restore,
     table,
     train,
@@ -47,6 +48,7 @@ app = typer.Typer(
     epilog="Example: residiff restore photo.jpg -o out.png -m denoise. The options above may stand anywhere.",
 )
 app.command("restore", epilog=restore.EXAMPLE)(restore.restore)
+app.command("rerun", epilog=rerun.EXAMPLE)(rerun.rerun)
 app.command("generate", epilog=generate.EXAMPLE)(generate.generate)
 app.command("translate", epilog=translate.EXAMPLE)(translate.translate)
 app.command("train", epilog=train.EXAMPLE)(train.train)

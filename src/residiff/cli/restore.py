@@ -2,130 +2,139 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from residiff.cli.console import interruptible, note, progress, show_bytes
+from residiff.cli import options as given
+from residiff.cli.console import note
+from residiff.cli.folder import Run, hold, run_jobs, show_estimate, watch_run
+from residiff.cli.pipe import pipe, piped
 
 if TYPE_CHECKING:
-    from residiff.restore import Job, Options, Outcome, Restorer
+    from residiff.restore import Options, Restorer
 
 EXAMPLE = "Example: residiff restore photos/ -o restored/ -m low-light --recursive"
 
 
+@dataclass(frozen=True)
+class Loading:
+    """Which model restores, and on what."""
+
+    model: str
+    device: str
+    backend: str = "eager"
+    calibrate: Path | None = None
+
+    def load(self, options: Options) -> Restorer:
+        """Load it; `ConfigError` where it is none that restores."""
+        from residiff.data import images
+        from residiff.errors import ConfigError
+        from residiff.restore import load
+
+        if self.calibrate is not None and self.backend != "openvino-int8":
+            raise ConfigError(f"--calibrate is for --backend openvino-int8, not {self.backend}; leave it out")
+        pictures = [] if self.calibrate is None else [images.read(path) for path in images.list_images(self.calibrate)]
+        restorer = load(self.model, self.device, options.settings, backend=self.backend, calibration=pictures)
+        if restorer.recipe.task == "generate":
+            raise ConfigError(f"model {restorer.descriptor.name!r} makes pictures from noise; use `residiff generate`")
+        return restorer
+
+
+@dataclass(frozen=True)
+class Way:
+    """What is done with many pictures, beside restoring each."""
+
+    resume: bool = False
+    skip_existing: bool = False
+    shard: str | None = None
+    deterministic: bool = False
+    dry_run: bool = False
+    watch: bool = False
+    frames: bool = False
+
+
 def restore(
-    sources: Annotated[list[str], typer.Argument(metavar="IN...", help="Pictures or folders; - is stdin.")],
-    output: Annotated[str, typer.Option("--output", "-o", help="A picture or folder to write; - is stdout.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="A bundled name, file, folder or hub id.")],
-    mask: Annotated[Path | None, typer.Option(help="Where to work, white: a picture, or a folder of them.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Sampling steps; the model's own number by default.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
-    strength: Annotated[float, typer.Option(help="0 keeps the input, 1 takes the result.")] = 1.0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    backend: Annotated[
-        str, typer.Option(help="auto (measured), eager, compile, onnx, openvino, openvino-bf16, openvino-int8, cuda.")
-    ] = "eager",
-    calibrate: Annotated[
-        Path | None, typer.Option(help="Pictures that openvino-int8 is fitted to; procedural ones by default.")
-    ] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Sub-folders too, kept in shape.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Leave out what is already written.")] = False,
-    format: Annotated[
-        str | None, typer.Option(help="png, jpg, webp, tiff, avif, bmp; the input's by default, png on stdout.")
-    ] = None,
-    quality: Annotated[int, typer.Option(help="Of JPEG, WebP and AVIF, 1 to 100.")] = 95,
-    bit_depth: Annotated[int | None, typer.Option(help="8 or 16; the input's by default.")] = None,
-    suffix: Annotated[str, typer.Option(help="Put after the name: photo_restored.png.")] = "",
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.")] = 150_000_000,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
-    save_steps: Annotated[bool, typer.Option("--save-steps", help="Write x_t and x_0 of every step too.")] = False,
-) -> None:
-    """Restore pictures: shadows, low light, noise; any size, 8 or 16 bits, alpha and metadata kept."""
-    from residiff.restore import Options, plan
+    sources: given.Sources, output: given.Output, model: given.Model, mask: given.Mask = None,
+    steps: given.Steps = None, seed: given.Seed = 0, strength: given.Strength = 1.0, tile: given.TileOf = "auto",
+    samples: given.Samples = 1, antithetic: given.Antithetic = False, keep: given.Keep = False,
+    device: given.Device = "auto", backend: given.Backend = "eager", calibrate: given.Calibrate = None,
+    recursive: given.Recursive = False, resume: given.Resume = False, skip_existing: given.SkipExisting = False,
+    shard: given.ShardOf = None, frames: given.Frames = False, watch: given.Watch = False,
+    dry_run: given.DryRun = False, json: given.Json = False,
+    batch: given.Batch = 1, deterministic: given.Deterministic = False,
+    format: given.FormatOf = None, quality: given.Quality = 95, bit_depth: given.BitDepth = None,
+    suffix: given.Suffix = "", strip: given.Strip = False, max_pixels: given.MaxPixels = 150_000_000,
+    allow_truncated: given.AllowTruncated = False, set_: given.Set = None, save_steps: given.SaveSteps = False,
+) -> None:  # fmt: skip
+    """Restore pictures of any size, 8 or 16 bits; alpha and metadata are kept."""
+    way = Way(resume, skip_existing, shard, deterministic, dry_run, watch, frames)
+    with hold(output, shard, is_wanted=not dry_run) as held:
+        from residiff.restore import Options
 
-    options = Options.checked(steps, seed, strength, format, quality, bit_depth, suffix, max_pixels, save_steps)
-    if "-" in (*sources, output):
-        source = _piped(sources, output, save_steps)
-        return _pipe(source, output, mask, _restorer(model, device, set_, backend, calibrate), options)
-    jobs = plan([Path(source) for source in sources], Path(output), options, mask, recursive=recursive)
-    run_jobs(jobs, _restorer(model, device, set_, backend, calibrate), options, Path(output), resume)
+        options = Options.checked(
+            steps, seed, strength, format, quality, bit_depth, suffix, max_pixels, save_steps, strip=strip,
+            allow_truncated=allow_truncated, settings=set_ or [], batch=batch,
+            tile=tile, keep=keep, samples=samples, antithetic=antithetic,
+        )  # fmt: skip
+        _check(way, batch)
+        loading = Loading(model, device, backend, calibrate)
+        if "-" in (*sources, output):
+            source = piped(sources, output, way == Way() and not save_steps and samples == 1)
+            return pipe(source, output, mask, loading.load(options), options)
+        asked = _Asked([Path(source) for source in sources], Path(output), mask, recursive, loading)
+        _restore(asked, way, options, held, json)
 
 
-def _restorer(model: str, device: str, set_: list[str] | None, backend: str, calibrate: Path | None) -> Restorer:
-    from residiff.data import images
+@dataclass(frozen=True)
+class _Asked:
+    sources: list[Path]
+    output: Path
+    mask: Path | None
+    recursive: bool
+    loading: Loading
+
+
+def _restore(asked: _Asked, way: Way, options: Options, held: bool, as_json: bool) -> None:
+    from residiff.restore import Shard, check_sizes, gaps, in_order, plan
+
+    shard = None if way.shard is None else Shard.of(way.shard)
+    if way.watch:
+        return _watch(asked, options, held)
+    jobs = plan(asked.sources, asked.output, options, asked.mask, recursive=asked.recursive, shard=shard)
+    if way.frames:
+        jobs = in_order(jobs)
+        check_sizes(jobs)
+        for gap in gaps(jobs):
+            note(f"missing frames: {gap}")
+    restorer = asked.loading.load(options)
+    run = Run(restorer, options, asked.output, way.resume, way.skip_existing, shard, way.deterministic, held)
+    if way.dry_run:
+        return show_estimate(jobs, run, as_json)
+    run_jobs(jobs, run)
+
+
+def _watch(asked: _Asked, options: Options, held: bool) -> None:
     from residiff.errors import ConfigError
-    from residiff.restore import load
+    from residiff.restore import survey
 
-    if calibrate is not None and backend != "openvino-int8":
-        raise ConfigError(f"--calibrate is for --backend openvino-int8, not {backend}; leave it out")
-    pictures = [] if calibrate is None else [images.read(path) for path in images.list_images(calibrate)]
-    restorer = load(model, device, set_ or [], backend=backend, calibration=pictures)
-    if restorer.recipe.task == "generate":
-        raise ConfigError(f"model {restorer.descriptor.name!r} makes pictures from noise; use `residiff generate`")
-    return restorer
-
-
-def run_jobs(jobs: list[Job], restorer: Restorer, options: Options, output: Path, resume: bool) -> None:
-    """Do the jobs under a progress bar, list the failed ones in `failures.jsonl`, and end with 3 if there are any."""
-    from residiff.files import lock
-    from residiff.restore import restore_all, write_failures
-
-    is_folder = jobs[0].target != output
-    failed: list[Outcome] = []
-    skipped = 0
-    with lock(output) if is_folder else nullcontext():
-        try:
-            with progress() as bar:
-                task = bar.add_task("restoring", total=len(jobs))
-                for outcome in interruptible(restore_all(jobs, restorer, options, resume=resume)):
-                    bar.advance(task)
-                    skipped += outcome.skipped
-                    if outcome.error is not None:
-                        failed.append(outcome)
-                        note(f"failed: {outcome.error}")
-        finally:
-            if failed or is_folder:
-                write_failures((output if is_folder else output.parent) / "failures.jsonl", failed)
-    there = f", {skipped} there already" if skipped else ""
-    note(f"{len(jobs) - len(failed) - skipped} restored, {len(failed)} failed{there}")
-    if failed:
-        raise typer.Exit(3)
+    if asked.output.suffix and not asked.output.is_dir():
+        raise ConfigError(f"{asked.output} is no folder; --watch writes into one")
+    for place in asked.sources:
+        if not place.is_dir():
+            raise ConfigError(f"{place} is no folder; --watch takes folders, and goes on with what is put there")
+    restorer = asked.loading.load(options)
+    run = Run(restorer, options, asked.output, resume=True, held=held)
+    watch_run(run, lambda: survey(asked.sources, asked.output, options, asked.mask, recursive=asked.recursive))
 
 
-def _piped(sources: list[str], output: str, save_steps: bool) -> Path | None:
-    """The file to read, None for stdin; `ConfigError` unless there is one picture on each side."""
-    from residiff.data.images import WRITABLE, WRITABLE_SUFFIXES
+def _check(way: Way, batch: int) -> None:
+    """Raise `ConfigError` where two options contradict each other."""
     from residiff.errors import ConfigError
 
-    if save_steps:
-        raise ConfigError("--save-steps writes files beside the result; name files, not a pipe")
-    if output != "-" and Path(output).suffix.lower() not in WRITABLE_SUFFIXES:
-        raise ConfigError(f"cannot write stdin to {output!r}; name a picture ending in {WRITABLE}")
-    if sources == ["-"]:
-        return None
-    if len(sources) > 1 or not Path(sources[0]).is_file():
-        raise ConfigError("a pipe takes one picture: give - for stdin, or one file that exists")
-    return Path(sources[0])
-
-
-def _pipe(source: Path | None, output: str, mask: Path | None, restorer: Restorer, options: Options) -> None:
-    from residiff.data import images
-    from residiff.data.images import Format
-    from residiff.errors import ConfigError
-    from residiff.files import write_bytes
-    from residiff.restore import restore_bytes
-
-    restorer.check(steps=options.steps, seed=options.seed, masked=mask is not None)
-    named = None if output == "-" else images.format_of(Path(output))
-    if named is not None and options.format not in (None, named):
-        raise ConfigError(f"{output} says the format; leave out --format, or name the output to match")
-    chosen = named or options.format or Format.PNG
-    data = restore_bytes(source or sys.stdin.buffer.read(), mask, restorer, options, chosen)
-    if output == "-":
-        show_bytes(data)
-    else:
-        write_bytes(Path(output), data)
+    if way.resume and way.skip_existing:
+        raise ConfigError("--resume and --skip-existing say different things of what is there; take one of them")
+    if way.deterministic and batch > 1:
+        raise ConfigError(f"--deterministic is one picture at a time, --batch {batch} is more; leave one out")
+    if way.watch and (way.dry_run or way.frames or way.shard or way.skip_existing):
+        raise ConfigError("--watch goes with none of --dry-run, --frames, --shard and --skip-existing; leave them out")

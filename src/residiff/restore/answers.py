@@ -48,8 +48,16 @@ class Answers:
         return Picture(torch.lerp(grey, mark.expand_as(grey), (self.deviation / MARKED_SPREAD).clamp(0, 1) * 0.85))
 
 
-def draws(seed: int, count: int, antithetic: bool) -> Iterator[tuple[int, bool]]:
-    """The seed of each of `count` samples, and whether its noise is the negative of the one before.
+@dataclass(frozen=True)
+class Draw:
+    """The noise of a sample: of `seed`, or the negative of that."""
+
+    seed: int = 0
+    negative: bool = False
+
+
+def draws(seed: int, count: int, antithetic: bool) -> Iterator[Draw]:
+    """The noise of each of `count` samples; of antithetic ones every other is the negative of the one before.
 
     Raises
     ------
@@ -58,7 +66,7 @@ def draws(seed: int, count: int, antithetic: bool) -> Iterator[tuple[int, bool]]
     """
     check_range("samples", count, 1, MOST_SAMPLES)
     for number in range(count):
-        yield (seed + number // 2, number % 2 == 1) if antithetic else (seed + number, False)
+        yield Draw(seed + number // 2, number % 2 == 1) if antithetic else Draw(seed + number)
 
 
 class Gathered:

@@ -1,202 +1,63 @@
-"""Many files: which becomes which, refused before the first write if two would meet; one bad file stops no other."""
+"""Many pictures: read ahead, restored one after the other, written behind; one bad file stops no other.
+
+What a result is made of is in the output folder's manifest, by which a later run knows what need not be done again.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
-import json
 import os
-import unicodedata
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import time
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TypeVar, final
 
 from residiff.data import images
-from residiff.data.images import BitDepth, Format
-from residiff.errors import ConfigError, ImageError, ImageUnsupportedError, ResidiffError, check_range
-from residiff.files import environment_errors, write_bytes
+from residiff.data.images import Format, Picture
+from residiff.errors import ConfigError, ImageError, ResidiffError
+from residiff.files import sha256, write_bytes
+from residiff.restore.jobs import Job, Outcome, name_in, shown
+from residiff.restore.manifest import Manifest, Record, damage, difference
 from residiff.restore.memory import memory_errors
-from residiff.restore.restorer import MAX_SEED, Restorer
+from residiff.restore.options import Options
+from residiff.restore.pipeline import Limits, overlapped
+from residiff.restore.work import Decoded, Restores, Result, Sources, compute, decode, encode, settings_of
+
+Part = TypeVar("Part")
+# Larger pictures keep the network busy alone
+LARGEST_IN_BATCH = 512 * 512
+_MOST_THREADS = 8
 
 
-@dataclass(frozen=True)
-class Options:
-    """How pictures are restored and written; None leaves the choice to the model or the input."""
+class There(Enum):
+    """What is done where a target is there already."""
 
-    steps: int | None = None
-    seed: int = 0
-    strength: float = 1.0
-    format: Format | None = None
-    quality: int = 95
-    bit_depth: BitDepth | None = None
-    suffix: str = ""
-    max_pixels: int = images.MAX_PIXELS
-    save_steps: bool = False
-
-    @classmethod
-    def checked(
-        cls,
-        steps: int | None,
-        seed: int,
-        strength: float,
-        format: str | None,
-        quality: int,
-        bit_depth: int | None,
-        suffix: str,
-        max_pixels: int,
-        save_steps: bool = False,
-    ) -> Options:
-        """Options as a user words them; `ConfigError` names what cannot be."""
-        check_range("strength", strength, 0, 1)
-        check_range("quality", quality, 1, 100)
-        check_range("max-pixels", max_pixels, 1, 10**12)
-        check_range("seed", seed, 0, MAX_SEED)
-        if bit_depth not in (None, 8, 16):
-            raise ConfigError(f"bit-depth is {bit_depth}; allowed are 8 and 16")
-        if "/" in suffix or "\\" in suffix:
-            raise ConfigError(f"suffix is {suffix!r}; it is put after a name and holds no slashes")
-        depth: BitDepth | None = 16 if bit_depth == 16 else 8 if bit_depth == 8 else None
-        kind = _format_called(format)
-        if depth == 16 and kind not in (None, Format.PNG, Format.TIFF):
-            raise ConfigError(f"{format} holds 8 bits; for 16 take png or tiff")
-        return cls(steps, seed, strength, kind, quality, depth, suffix, max_pixels, save_steps)
-
-
-def _format_called(name: str | None) -> Format | None:
-    try:
-        return None if name is None else images.format_of(Path(f"picture.{name.lower()}"))
-    except ImageUnsupportedError as error:
-        allowed = sorted(suffix[1:] for suffix in images.WRITABLE_SUFFIXES)
-        raise ConfigError(f"format is {name!r}; allowed are {', '.join(allowed)}") from error
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture: what is read, with which mask, and what is written."""
-
-    source: Path
-    target: Path
-    mask: Path | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job; `error` is None where it was done, or `skipped` since its target was there."""
-
-    job: Job
-    error: ResidiffError | None = None
-    skipped: bool = False
-
-
-def plan(
-    sources: Sequence[Path], output: Path, options: Options, mask: Path | None = None, *, recursive: bool = False
-) -> list[Job]:
-    """The jobs for files and folders; folders keep their shape below `output`.
-
-    Raises
-    ------
-    ConfigError
-        If a source or mask is missing, no picture is found, `output` names one picture for several, two would be
-        written to one place, or one over a source or mask.
-    """
-    alone = _names_one_picture(sources, output, options)
-    found = [pair for source in sources for pair in _expanded(source, output, recursive)]
-    if not found:
-        raise ConfigError(f"no pictures found in {', '.join(map(str, sources))}; look at the path, or add --recursive")
-    masks = _masks_for([relative for _, relative in found], mask, recursive)
-    jobs = [
-        Job(path, output if alone else output / _renamed(relative, options), matte)
-        for (path, relative), matte in zip(found, masks, strict=True)
-    ]
-    _refuse_collisions(jobs)
-    return jobs
-
-
-def _names_one_picture(sources: Sequence[Path], output: Path, options: Options) -> bool:
-    """Whether `output` is the name of a picture, not of a folder; `ConfigError` where it cannot be what it seems."""
-    suffix = output.suffix.lower()
-    several = len(sources) > 1 or sources[0].is_dir()
-    if output.is_dir() or (not output.exists() and (several and suffix not in images.READABLE_SUFFIXES or not suffix)):
-        return False
-    if suffix not in images.WRITABLE_SUFFIXES:
-        raise ConfigError(f"cannot write {output}: name a folder, or a picture ending in {images.WRITABLE}")
-    if several:
-        raise ConfigError(f"{output} is the name of one picture, but there are more; give a folder")
-    if options.suffix or options.format not in (None, images.format_of(output)):
-        raise ConfigError(f"{output} says name and format; leave out --suffix and --format, or give a folder")
-    return True
-
-
-def _expanded(source: Path, output: Path, recursive: bool) -> list[tuple[Path, Path]]:
-    """Each picture of `source` and its path inside; what lies in the folder `output` was made by an earlier run."""
-    if not source.exists():
-        raise ConfigError(f"{source} does not exist; {_nearest(source)}")
-    if not source.is_dir():
-        return [(source, Path(source.name))]
-    paths, made = images.list_images(source, recursive), _real(output)
-    if _real(source) in made.parents:
-        paths = [path for path in paths if made not in _real(path).parents]
-    return [(path, path.relative_to(source)) for path in paths]
-
-
-def _real(path: Path) -> Path:
-    # Path.resolve fails on links in a circle
-    return Path(os.path.realpath(path))
-
-
-def _nearest(path: Path) -> str:
-    names: list[str] = []
-    with contextlib.suppress(OSError):
-        names = [entry.name for entry in path.parent.iterdir()]
-    near = difflib.get_close_matches(path.name, names, 1)
-    return f"did you mean {path.with_name(near[0])}?" if near else "look at the path"
-
-
-def _renamed(relative: Path, options: Options) -> Path:
-    suffix = relative.suffix if relative.suffix.lower() in images.WRITABLE_SUFFIXES else ".png"
-    if options.format is not None:
-        suffix = f".{options.format.value}"
-    return relative.with_name(relative.stem + options.suffix + suffix)
-
-
-def _masks_for(names: Sequence[Path], mask: Path | None, recursive: bool) -> list[Path | None]:
-    """For each picture `mask` itself, or that file of the folder `mask` which has its place and name, any suffix."""
-    if mask is None or mask.is_file():
-        return [mask] * len(names)
-    if not mask.is_dir():
-        raise ConfigError(f"the mask {mask} does not exist; {_nearest(mask)}")
-    found: dict[Path, list[Path]] = {}
-    for path in images.list_images(mask, recursive):
-        found.setdefault(path.relative_to(mask).with_suffix(""), []).append(path)
-    for name in names:
-        count = len(found.get(name.with_suffix(""), []))
-        if count != 1:
-            raise ConfigError(f"{mask} holds {count} masks for {name}; one called {name.with_suffix('')} is needed")
-    return [found[name.with_suffix("")][0] for name in names]
-
-
-def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    read = {_real(path) for job in jobs for path in (job.source, job.mask) if path is not None}
-    taken: dict[str, Path] = {}
-    for job in jobs:
-        place = _real(job.target)
-        if place in read:
-            raise ConfigError(
-                f"{job.target} would be written over a picture to read; choose another output or --suffix"
-            )
-        # Some file systems see no difference
-        key = unicodedata.normalize("NFC", str(place)).casefold()
-        if key in taken:
-            raise ConfigError(f"{taken[key]} and {job.source} would both become {job.target}; rename one")
-        taken[key] = job.source
+    REPLACE = "replace"
+    # What the manifest vouches for stays
+    RESUME = "resume"
+    # Whatever it is stays
+    SKIP = "skip"
 
 
 def restore_all(
-    jobs: Sequence[Job], restorer: Restorer, options: Options, *, resume: bool = False
+    jobs: Sequence[Job],
+    restorer: Restores,
+    options: Options,
+    *,
+    there: There = There.REPLACE,
+    manifest: Manifest | None = None,
+    exactly: bool = False,
 ) -> Iterator[Outcome]:
-    """Do the jobs one after the other, yielding each outcome; with `resume` a target that exists is taken as done.
+    """Do the jobs, yielding their outcomes in order; errors of one picture end that picture alone.
 
-    Targets are written atomically, so that one that exists is whole. Errors of one picture end that picture alone.
+    Parameters
+    ----------
+    jobs : of `plan`
+    restorer, options : how
+    there : what is done where a target is there already; RESUME needs a manifest that has been read
+    manifest : of the output folder, to which results are added as they come to be
+    exactly : whether RESUME trusts only what was computed as many pictures at once as `options.batch` says
 
     Raises
     ------
@@ -206,68 +67,239 @@ def restore_all(
         If the disk is full, the place may not be written to, or memory runs out.
     """
     for job in jobs[:1]:
-        restorer.check(steps=options.steps, seed=options.seed, masked=job.mask is not None)
-    for job in jobs:
-        if resume and job.target.is_file():
-            yield Outcome(job, skipped=True)
-            continue
-        try:
-            restore_file(job, restorer, options)
-            yield Outcome(job)
-        except ImageError as error:
-            yield Outcome(job, error)
-        except ConfigError as error:
-            if len(jobs) == 1:
-                raise
-            yield Outcome(job, error)
+        masked = job.mask is not None
+        restorer.check(steps=options.steps, seed=options.seed, masked=masked, keep=options.keep)
+    for outcome in restore_stream(jobs, restorer, options, there=there, manifest=manifest, exactly=exactly):
+        if isinstance(outcome.error, ConfigError) and len(jobs) == 1:
+            raise outcome.error
+        yield outcome
 
 
-def restore_file(job: Job, restorer: Restorer, options: Options) -> None:
-    """Read, restore and write one picture, and if need be what each step made of it, in a folder beside it."""
-    with memory_errors():
-        chosen = options.format or images.format_of(job.target)
-        steps = job.target.with_suffix(".steps") if options.save_steps else None
-        write_bytes(job.target, restore_bytes(job.source, job.mask, restorer, options, chosen, steps))
-
-
-def restore_bytes(
-    source: Path | bytes,
-    mask: Path | None,
-    restorer: Restorer,
+def restore_stream(
+    jobs: Iterable[Job],
+    restorer: Restores,
     options: Options,
-    format: Format,
-    steps_folder: Path | None = None,
-) -> bytes:
-    """Read one picture, or the bytes of one, restore it, and encode it as `format`.
+    *,
+    there: There = There.REPLACE,
+    manifest: Manifest | None = None,
+    exactly: bool = False,
+) -> Iterator[Outcome]:
+    """As `restore_all`, of jobs that become known as it goes, from an iterable that a thread reads; nothing is checked.
 
-    With `steps_folder`, x_t and the estimate of x_0 of every step are written there, `00-x.png` and `00-x0.png`.
-
-    Raises
-    ------
-    ImageUnsupportedError
-        If the picture has alpha that `format` cannot hold; before anything is restored.
+    The last ones are given back when it ends.
     """
-    matte = None if mask is None else images.read(mask, max_pixels=options.max_pixels)
-    picture = images.read(source, max_pixels=options.max_pixels)
-    if picture.alpha is not None and format in (Format.JPEG, Format.BMP):
-        raise ImageUnsupportedError(f"{format.value} holds no alpha; use png, webp or tiff")
-    for number, state in enumerate(restorer.states(picture, matte, steps=options.steps, seed=options.seed)):
-        if steps_folder is not None:
-            for name, x in (("x", state.x), ("x0", state.estimate.x0)):
-                images.write(steps_folder / f"{number:02d}-{name}.png", restorer.picture_of(x, picture))
-    result = restorer.picture_of(state.x, picture, options.strength)
-    return images.encode(result, format, quality=options.quality, bit_depth=options.bit_depth)
+    run = _Run(restorer, options, there, manifest, options.batch if exactly else None)
+    limits = Limits(batch=options.batch, threads=max(1, min(_MOST_THREADS, (os.cpu_count() or 1) // 2)))
+    for task in overlapped((_Task(run, job) for job in jobs), run.compute, limits):
+        yield task.outcome
 
 
-def write_failures(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write the failed jobs to `path`, a JSON object a line; where none failed, an earlier run's list is removed."""
-    rows = [
-        {"source": str(outcome.job.source), "error": type(outcome.error).__name__, "message": str(outcome.error)}
-        for outcome in outcomes
-        if outcome.error is not None
-    ]
-    if rows:
-        write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
-    else:
-        with environment_errors(path):
-            path.unlink(missing_ok=True)
+def left_to_do(
+    jobs: Sequence[Job],
+    restorer: Restores,
+    options: Options,
+    *,
+    there: There,
+    manifest: Manifest | None = None,
+    exactly: bool = False,
+) -> list[Job]:
+    """The jobs that `restore_all` would not skip, going by the same files; nothing is written."""
+    run = _Run(restorer, options, there, manifest, options.batch if exactly else None)
+    return [job for job in jobs if not run.spares(job)]
+
+
+@dataclass(frozen=True)
+class _Run:
+    restorer: Restores
+    options: Options
+    there: There
+    manifest: Manifest | None
+    batch: int | None
+
+    def format_of(self, job: Job) -> Format:
+        """Of the file to be written."""
+        return self.options.format or images.format_of(job.target)
+
+    def spares(self, job: Job) -> bool:
+        """Whether what is there stays."""
+        if self.there is There.SKIP:
+            return os.path.lexists(job.target)
+        if self.there is There.REPLACE or not job.target.is_file():
+            return False
+        with contextlib.suppress(ImageError):
+            return not self.stale(job, Sources.of(job))
+        return False
+
+    def stale(self, job: Job, sources: Sources) -> str:
+        """Why a target that is there must be made again; empty if it need not be."""
+        if self.manifest is None or not (records := self.manifest.of(job)):
+            return "in no manifest"
+        settings = settings_of(self.options, self.restorer, self.format_of(job))
+        model, hashes = self.restorer.descriptor.sha256, sources.hashes
+
+        def fault(record: Record) -> str:
+            then = record.provenance
+            made = difference(record, model, settings, self.batch)
+            changed = "" if (then.source_sha256, then.mask_sha256) == hashes else "made of another picture or mask"
+            return made or changed or damage(record, job.target)
+
+        faults = [fault(record) for record in records]
+        return "" if "" in faults else faults[0]
+
+    def compute(self, tasks: Sequence[_Task]) -> None:
+        """Restore the pictures of some tasks: in one call, or one by one where that fails."""
+        try:
+            if len(tasks) > 1:
+                return self._together(tasks)
+        except ResidiffError:
+            # One of them may be to blame, or memory be too little for all
+            pass
+        for task in tasks:
+            task.compute()
+
+    def _together(self, tasks: Sequence[_Task]) -> None:
+        decoded, options = [task.decoded for task in tasks], self.options
+        masks = [each.mask for each in decoded if each.mask is not None]
+        began = time.perf_counter()
+        with memory_errors():
+            restored = self.restorer.restore_together(
+                [each.picture for each in decoded],
+                masks or None,
+                steps=options.steps,
+                seed=options.seed,
+                strength=options.strength,
+                keep=options.keep,
+            )
+        seconds = (time.perf_counter() - began) / len(tasks)
+        for task, picture in zip(tasks, restored, strict=True):
+            task.take(picture, seconds, len(tasks))
+
+    def enter(self, outcome: Outcome, result: Result) -> None:
+        """Add a result that is in its place to the manifest, where there is one."""
+        job = outcome.job
+        if self.manifest is not None:
+            self.manifest.add(
+                Record(
+                    target=shown(name_in(job, self.manifest.output)),
+                    sha256=sha256(result.data),
+                    source=shown(job.source.absolute()),
+                    mask=None if job.mask is None else shown(job.mask.absolute()),
+                    provenance=result.provenance,
+                    pixels=outcome.pixels,
+                    seconds=outcome.seconds,
+                    change=outcome.change,
+                )
+            )
+
+
+@final
+@dataclass(eq=False)
+class _Task:
+    """A job on its way through the pipeline; what it no longer needs is let go."""
+
+    run: _Run
+    job: Job
+    outcome: Outcome = field(init=False)
+    settled: bool = False
+    _sources: Sources | None = None
+    _decoded: Decoded | None = None
+    _restored: Picture | None = None
+    _result: Result | None = None
+    _batch: int = 1
+
+    def __post_init__(self) -> None:
+        self.outcome = Outcome(self.job)
+
+    @property
+    def kind(self) -> Hashable | None:
+        """Padded size, and whether there is a mask."""
+        (height, width), options = self.decoded.picture.pixels.shape[1:], self.run.options
+        if height * width > LARGEST_IN_BATCH or options.save_steps or options.samples > 1:
+            return None
+        multiple = self.run.restorer.descriptor.size_multiple
+        return -(-height // multiple), -(-width // multiple), self.decoded.mask is None
+
+    @property
+    def decoded(self) -> Decoded:
+        """The picture and its mask."""
+        return _made(self._decoded)
+
+    def fetch(self) -> int:
+        """Read the files, unless the result is there already."""
+        with self._guarding(), self._timing():
+            if self.run.there is There.SKIP and os.path.lexists(self.job.target):
+                return self._settle(skipped=True)
+            self._sources = Sources.of(self.job)
+            if self.run.there is There.RESUME and self.job.target.is_file():
+                stale = self.run.stale(self.job, self._sources)
+                if not stale:
+                    return self._settle(skipped=True)
+                self.outcome = replace(self.outcome, remade=stale)
+            height, width = images.size_of(self._sources.picture)
+            return height * width if height * width > LARGEST_IN_BATCH else 0
+        return 0
+
+    def decode(self) -> None:
+        """Decode picture and mask."""
+        with self._guarding(), self._timing():
+            self._decoded = decode(_made(self._sources), self.run.options, self.run.format_of(self.job))
+            height, width = self.decoded.picture.pixels.shape[1:]
+            self.outcome = replace(self.outcome, pixels=height * width, whole=self.decoded.picture.whole)
+            self._sources = None
+
+    def compute(self) -> None:
+        """Run the network on this picture alone."""
+        with self._guarding():
+            began = time.perf_counter()
+            restored = compute(self.decoded, self.run.restorer, self.run.options, self.job.target)
+            self.take(restored, time.perf_counter() - began)
+
+    def take(self, restored: Picture, seconds: float, batch: int = 1) -> None:
+        """What was computed, in how many seconds, with how many pictures at once."""
+        self._restored, self._batch = restored, batch
+        self.outcome = replace(self.outcome, seconds=seconds)
+
+    def encode(self) -> None:
+        """Encode the result."""
+        run = self.run
+        with self._guarding(), self._timing():
+            format, restored = run.format_of(self.job), _made(self._restored)
+            self._result = encode(self.decoded, restored, run.restorer, run.options, format, self._batch)
+            self.outcome = replace(self.outcome, change=self._result.change)
+            self._decoded = self._restored = None
+
+    def write(self) -> None:
+        """Put the result in its place, and then into the manifest."""
+        result = _made(self._result)
+        with self._timing():
+            write_bytes(self.job.target, result.data)
+            self.run.enter(self.outcome, result)
+        self._settle()
+
+    def _settle(self, error: ResidiffError | None = None, *, skipped: bool = False) -> int:
+        self.outcome = replace(self.outcome, error=error, skipped=skipped)
+        self._sources = self._decoded = self._restored = self._result = None
+        self.settled = True
+        return 0
+
+    @contextlib.contextmanager
+    def _timing(self) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.outcome = replace(self.outcome, around=self.outcome.around + time.perf_counter() - began)
+
+    @contextlib.contextmanager
+    def _guarding(self) -> Iterator[None]:
+        try:
+            with memory_errors():
+                yield
+        except (ImageError, ConfigError) as error:
+            self._settle(error)
+
+
+def _made(part: Part | None) -> Part:
+    if part is None:
+        raise RuntimeError("a picture came to a stage before the one that is before it")
+    return part

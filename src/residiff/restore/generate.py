@@ -11,7 +11,8 @@ from residiff.denoiser import from_model
 from residiff.errors import ConfigError, ModelFileError, check_range
 from residiff.noise import seeded_noises
 from residiff.restore.gallery import Generated
-from residiff.restore.restorer import MAX_SEED, Restorer
+from residiff.restore.restorer import Restorer
+from residiff.seeds import MAX_SEED
 
 MAX_SIDE = 16_384
 

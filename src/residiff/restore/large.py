@@ -21,6 +21,8 @@ from residiff.nn.local import Whole, localised, sees_the_whole
 from residiff.noise import NoiseField, NoiseSource
 from residiff.prediction import Estimator
 from residiff.recipe import Recipe
+from residiff.restore.answers import Draw
+from residiff.restore.keeping import Keeping, Known
 from residiff.restore.looking import Part, find_wholes, gather, parts_of
 from residiff.restore.sources import Opener, Raw
 from residiff.restore.strips import Rows, StripSampler
@@ -38,20 +40,22 @@ class LargePicture:
     denoiser, recipe : of the model
     tiling : of the picture, padded to the multiple that the network works in
     opener : opens it and its mask, to be read from top to bottom
-    seed : of the noise
+    draw : of the noise
     steps : of sampling; the recipe's own number if None
     device : of the network
     together : how many parts of 256 x 256 pixels are looked at together, as the memory allows
+    keep : whether pixels stay as they are where the mask is black
     """
 
     denoiser: Denoiser
     recipe: Recipe
     tiling: Tiling
     opener: Opener
-    seed: int = 0
+    draw: Draw = Draw()
     steps: int | None = None
     device: torch.device = torch.device("cpu")
     together: int = 4
+    keep: bool = False
 
     @torch.inference_mode()
     def rows(self) -> Iterator[tuple[Span, Tensor]]:
@@ -110,20 +114,27 @@ class LargePicture:
         shown = [self._shown(Span(0, raw.pixels.shape[1]), raw, prepare) for raw in raws]
         masks = [each.condition for each in shown if each.condition is not None]
         x_in = torch.cat([each.x_in for each in shown]).to(self.device)
-        return Rows(shown[0].span, x_in, torch.cat(masks).to(self.device) if masks else None)
+        kept = [each.known for each in shown if each.known is not None]
+        known = Known(*(torch.cat(parts).to(self.device) for parts in zip(*kept, strict=True))) if kept else None
+        return Rows(shown[0].span, x_in, torch.cat(masks).to(self.device) if masks else None, known)
 
     def _shown(self, span: Span, raw: Raw, prepare: Prepare) -> Rows:
         form = MASK_FORMS[self.recipe.network.mask_form]
-        condition = None if raw.mask is None else form.encode(raw.mask[None])
-        return Rows(span, to_model(prepare(raw.pixels))[None], condition)
+        is_shown = raw.mask is not None and self.recipe.network.mask
+        condition = form.encode(raw.mask[None]) if is_shown and raw.mask is not None else None
+        return Rows(span, to_model(prepare(raw.pixels))[None], condition, self._known(raw))
+
+    def _known(self, raw: Raw) -> Known | None:
+        return Known(to_model(raw.pixels)[None], raw.mask[None]) if self.keep and raw.mask is not None else None
 
     def _sample(self, ask: Estimator, strip: Rows) -> Tensor:
         numbers = itertools.count()
         return self._run(ask, strip, lambda: self._field.rows(next(numbers), *strip.span)[None])
 
     def _run(self, ask: Estimator, shown: Rows, noise: NoiseSource) -> Tensor:
-        steps, condition = self.steps, shown.condition
-        *_, last = sampled(_Answering(ask), self.recipe, shown.x_in, noise, steps=steps, condition=condition)
+        steps, condition, asked = self.steps, shown.condition, _Answering(ask)
+        by = asked if shown.known is None else Keeping(asked, shown.known)
+        *_, last = sampled(by, self.recipe, shown.x_in, noise, steps=steps, condition=condition)
         return last.x
 
     def _noise_of(self, parts: Sequence[Part]) -> NoiseSource:
@@ -139,7 +150,7 @@ class LargePicture:
 
     @property
     def _field(self) -> NoiseField:
-        return NoiseField(self.seed, 3, self.tiling.height, self.tiling.width)
+        return NoiseField(self.draw.seed, 3, self.tiling.height, self.tiling.width, negative=self.draw.negative)
 
 
 def _as_it_is(rows: Tensor) -> Tensor:

@@ -7,26 +7,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
-from residiff import models
-from residiff.checkpoint import Card, ModelFile, load_model
-from residiff.data.images import Picture, from_array, from_pil, to_array, to_pil
+from residiff.checkpoint import Card, ModelFile
+from residiff.data.images import Picture
 from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import MASK_FORMS, from_model, to_model
 from residiff.errors import ConfigError, ModelFileError, check_range
 from residiff.inference import check_order, sampled
 from residiff.memory import available
 from residiff.noise import NoiseSource, seeded_noise
-from residiff.recipe import Recipe, override
+from residiff.restore.answers import Answers, Draw, Gathered, draws
 from residiff.restore.calibration import prepared
+from residiff.restore.devices import pick_device
+from residiff.restore.keeping import Keeping, Known
+from residiff.restore.kinds import AnyImage, like, to_picture
 from residiff.restore.large import LargePicture
 from residiff.restore.memory import memory_errors
 from residiff.restore.planes import fill_hidden, pad_to_multiple
@@ -34,12 +31,7 @@ from residiff.restore.sources import Held, Opener, Sources
 from residiff.restore.tile_size import Tile, bytes_per_pixel, parts_together, tiling_for
 from residiff.restore.tiling import Tiling
 from residiff.sample import State
-
-Array = npt.NDArray[np.generic]
-AnyImage = TypeVar("AnyImage", Image.Image, Array, Tensor)
-
-DEVICES = ("cpu", "cuda", "mps", "xpu")
-MAX_SEED = 2**63 - 1
+from residiff.seeds import MAX_SEED
 
 
 @dataclass(frozen=True)
@@ -78,7 +70,7 @@ class Restorer:
         self, model: ModelFile, device: str = "cpu", backend: str = "eager", calibration: Sequence[Picture] = ()
     ) -> None:
         self.recipe = model.recipe
-        self.device = pick_device(device)
+        self.device, self.backend = pick_device(device), backend
         denoiser = model.denoiser().to(self.device)
         backbone = denoiser.backbone
         self.denoiser = prepared(denoiser, model.recipe, backend, calibration)
@@ -105,6 +97,7 @@ class Restorer:
         seed: int = 0,
         strength: float = 1.0,
         tile: Tile = "auto",
+        keep: bool = False,
     ) -> AnyImage:
         """Restore a picture: PIL image, array (H, W[, C]) or tensor (C, H, W) in, the same kind, size and type out.
 
@@ -118,6 +111,7 @@ class Restorer:
         seed : of the noise; the same one gives the same result
         strength : 0 gives the input, 1 the result, between them a blend
         tile : side of the tiles that a picture is restored in; "auto" where it would not fit into memory, 0 never
+        keep : whether pixels stay as they are where the mask is black, at every step; any model may have a mask then
 
         Raises
         ------
@@ -128,9 +122,9 @@ class Restorer:
         ModelFileError
             If the result is not finite.
         """
-        matte = None if mask is None else _to_picture(mask)
-        result = self.restore(_to_picture(image), matte, steps=steps, seed=seed, strength=strength, tile=tile)
-        return _like(image, result)
+        matte = None if mask is None else to_picture(mask)
+        result = self.restore(to_picture(image), matte, steps=steps, seed=seed, strength=strength, tile=tile, keep=keep)
+        return like(image, result)
 
     def restore(
         self,
@@ -141,17 +135,82 @@ class Restorer:
         seed: int = 0,
         strength: float = 1.0,
         tile: Tile = "auto",
+        keep: bool = False,
     ) -> Picture:
         """As calling the restorer, picture to picture: size, bit depth, alpha and metadata stay."""
         check_range("strength", strength, 0, 1)
-        self.check(steps=steps, seed=seed, masked=mask is not None)
+        self.check(steps=steps, seed=seed, masked=mask is not None, keep=keep)
+        result = self._restored(picture, mask, steps, Draw(seed), tile, keep)
+        return replace(picture, pixels=self._blended(picture, result, strength))
+
+    def answers(
+        self,
+        picture: Picture,
+        mask: Picture | None = None,
+        *,
+        count: int,
+        antithetic: bool = False,
+        steps: int | None = None,
+        seed: int = 0,
+        strength: float = 1.0,
+        tile: Tile = "auto",
+        keep: bool = False,
+    ) -> Answers:
+        """Restore a picture `count` times, each with noise of its own: what the results have in common.
+
+        Sample i has the noise of `seed` + i; antithetic ones come in pairs, with the noise of `seed` + i // 2 and its
+        negative. The rest as calling the restorer.
+        """
+        check_range("strength", strength, 0, 1)
+        gathered = Gathered()
+        for draw in draws(seed, count, antithetic):
+            self.check(steps=steps, seed=draw.seed, masked=mask is not None, keep=keep)
+            result = self._restored(picture, mask, steps, draw, tile, keep)
+            gathered.add(replace(picture, pixels=self._blended(picture, result, strength)))
+        return gathered.answers()
+
+    def _restored(
+        self, picture: Picture, mask: Picture | None, steps: int | None, draw: Draw, tile: Tile, keep: bool
+    ) -> Tensor:
+        """(3, H, W) in [0, 1]."""
+        self._check_mask(picture, mask)
         tiling = self.tiling(picture.pixels.shape[1], picture.pixels.shape[2], tile)
         with memory_errors():
-            if tiling is not None:
-                return self._in_tiles(picture, mask, tiling, steps, seed, strength)
-            # The others are let go
-            (last,) = deque(self.states(picture, mask, steps=steps, seed=seed), maxlen=1)
-            return self.picture_of(last.x, picture, strength)
+            if tiling is None:
+                # The others are let go
+                (last,) = deque(self._states(picture, mask, steps, draw, None, keep), maxlen=1)
+                return self._cropped(picture, last.x[0])
+            pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
+            held = Sources(Held(pixels), None if mask is None else Held(mask.pixels), self.descriptor.size_multiple)
+            large = self.large(tiling, lambda: nullcontext(held), steps=steps, keep=keep)
+            return torch.cat([part for _, part in replace(large, draw=draw).rows()], dim=1)
+
+    def restore_together(
+        self,
+        pictures: Sequence[Picture],
+        masks: Sequence[Picture] | None = None,
+        *,
+        steps: int | None = None,
+        seed: int = 0,
+        strength: float = 1.0,
+        keep: bool = False,
+    ) -> list[Picture]:
+        """As `restore`, pictures that are of one size when padded, in common calls of the network.
+
+        Each has the noise that it has alone; what comes out differs by rounding, at most one grey level of 255.
+        """
+        self.check(steps=steps, seed=seed, masked=masks is not None, keep=keep)
+        check_range("strength", strength, 0, 1)
+        with memory_errors():
+            x_in = torch.cat([self._input(picture) for picture in pictures])
+            mattes = [] if masks is None else [self._mask(*pair) for pair in zip(pictures, masks, strict=True)]
+            known = torch.cat([self._known(picture) for picture in pictures]) if keep else None
+            noise = seeded_noise(seed, x_in.shape, self.device)
+            matte = torch.cat(mattes) if mattes else None
+            states = self.sample(x_in, noise, steps, self._encoded(matte), None, self._keeping(known, matte))
+            (last,) = deque(states, maxlen=1)
+            results = zip(pictures, last.x, strict=True)
+            return [self._picture(picture, x, strength) for picture, x in results]
 
     def tiling(self, height: int, width: int, tile: Tile = "auto") -> Tiling | None:
         """How a picture of that size is cut into tiles; None where it is not."""
@@ -162,20 +221,18 @@ class Restorer:
     def _pixel_bytes(self) -> float:
         return bytes_per_pixel(self.recipe)
 
-    def large(self, tiling: Tiling, opener: Opener, *, steps: int | None = None, seed: int = 0) -> LargePicture:
-        """A picture that is read and restored a few rows at a time; arguments are checked at once."""
-        together = parts_together(self._pixel_bytes)
-        return LargePicture(self.denoiser, self.recipe, tiling, opener, seed, steps, self.device, together)
-
-    def _in_tiles(
-        self, picture: Picture, mask: Picture | None, tiling: Tiling, steps: int | None, seed: int, strength: float
-    ) -> Picture:
-        self._check_mask(picture, mask)
-        pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
-        held = Sources(Held(pixels), None if mask is None else Held(mask.pixels), self.descriptor.size_multiple)
-        rows = self.large(tiling, lambda: nullcontext(held), steps=steps, seed=seed).rows()
-        result = torch.cat([part for _, part in rows], dim=1)
-        return replace(picture, pixels=self._blended(picture, result, strength))
+    def large(
+        self,
+        tiling: Tiling,
+        opener: Opener,
+        *,
+        steps: int | None = None,
+        seed: int = 0,
+        keep: bool = False,
+    ) -> LargePicture:
+        """A picture that is read and restored a few rows at a time."""
+        together, draw = parts_together(self._pixel_bytes), Draw(seed)
+        return LargePicture(self.denoiser, self.recipe, tiling, opener, draw, steps, self.device, together, keep)
 
     def picture_of(self, x: Tensor, picture: Picture, strength: float = 1.0) -> Picture:
         """The picture that `x` of a state (1, 3, H, W) shows: cropped to `picture`, with its alpha and metadata.
@@ -185,15 +242,18 @@ class Restorer:
         ModelFileError
             If a value is not finite.
         """
-        return replace(picture, pixels=self._pixels(picture, x[0], strength))
+        return self._picture(picture, x[0], strength)
 
-    def _pixels(self, picture: Picture, x: Tensor, strength: float) -> Tensor:
+    def _picture(self, picture: Picture, x: Tensor, strength: float) -> Picture:
+        return replace(picture, pixels=self._blended(picture, self._cropped(picture, x), strength))
+
+    def _cropped(self, picture: Picture, x: Tensor) -> Tensor:
         height, width = picture.pixels.shape[1:]
         # Before the clamp, which would make white of infinity
         if not torch.isfinite(x).all():
             name = self.descriptor.name
             raise ModelFileError(f"model {name!r} gave values that are not finite; take another model, or more steps")
-        return self._blended(picture, from_model(x[:, :height, :width]).cpu(), strength)
+        return from_model(x[:, :height, :width]).cpu()
 
     def _blended(self, picture: Picture, result: Tensor, strength: float) -> Tensor:
         """(3, H, W) in [0, 1] as pixels like the picture's."""
@@ -210,28 +270,37 @@ class Restorer:
         steps: int | None = None,
         seed: int = 0,
         order: str | None = None,
+        keep: bool = False,
     ) -> Iterator[State]:
         """The sampling run behind `restore`, padded, in [-1, 1]: for progress, preview and trajectory.
 
         `order` of `sample.ORDERS` stands for the recipe's. Yields a state for each move, and the last one, each
         computed when it is asked for; arguments are checked, as by `restore`, at once.
         """
-        self.check(steps=steps, seed=seed, masked=mask is not None)
+        self.check(steps=steps, seed=seed, masked=mask is not None, keep=keep)
         check_order(order)
         with memory_errors():
-            x_in = self._input(picture)
-            noise = seeded_noise(seed, x_in.shape, self.device)
-            return self.sample(x_in, noise, steps, self._condition(picture, mask), order)
+            return self._states(picture, mask, steps, Draw(seed), order, keep)
 
-    def check(self, *, steps: int | None, seed: int, masked: bool) -> None:
+    def _states(
+        self, picture: Picture, mask: Picture | None, steps: int | None, draw: Draw, order: str | None, keep: bool
+    ) -> Iterator[State]:
+        x_in, matte = self._input(picture), None if mask is None else self._mask(picture, mask)
+        noise = seeded_noise(draw.seed, x_in.shape, self.device, negative=draw.negative)
+        known = self._keeping(self._known(picture), matte) if keep else None
+        return self.sample(x_in, noise, steps, self._encoded(matte), order, known)
+
+    def check(self, *, steps: int | None, seed: int, masked: bool, keep: bool = False) -> None:
         """Raise `ConfigError` unless the model can run so; `masked` says whether a mask is given."""
         name = self.descriptor.name
         check_range("steps", self.descriptor.steps if steps is None else steps, 1, self.descriptor.max_steps)
         check_range("seed", seed, 0, MAX_SEED)
         if self.descriptor.needs_mask and not masked:
             raise ConfigError(f"model {name!r} needs a mask (white where to work); give one with --mask")
-        if masked and not self.descriptor.needs_mask:
-            raise ConfigError(f"model {name!r} takes no mask; leave it out")
+        if keep and not masked:
+            raise ConfigError("what is kept is where a mask is black; give one with --mask, or leave --keep out")
+        if masked and not (self.descriptor.needs_mask or keep):
+            raise ConfigError(f"model {name!r} takes no mask; leave it out, or keep what is black in it with --keep")
 
     # As a decorator: a `with` in a generator would leave the caller in this mode at each yield
     @torch.inference_mode()
@@ -242,13 +311,15 @@ class Restorer:
         steps: int | None = None,
         condition: Tensor | None = None,
         order: str | None = None,
+        known: Known | None = None,
     ) -> Iterator[State]:
         """Sample from `x_in` (N, 3, H, W) in [-1, 1], H and W multiples of the size multiple, as the recipe says.
 
-        `condition` is the encoded mask, (N, K, H, W). Yields a state for each move, and the last one.
+        `condition` is the encoded mask, (N, K, H, W), `known` what is to stay. Yields a state a move, and the last.
         """
+        asked = self.denoiser if known is None else Keeping(self.denoiser, known)
         with memory_errors():
-            yield from sampled(self.denoiser, self.recipe, x_in, noise, steps=steps, condition=condition, order=order)
+            yield from sampled(asked, self.recipe, x_in, noise, steps=steps, condition=condition, order=order)
 
     def _input(self, picture: Picture) -> Tensor:
         pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
@@ -256,94 +327,25 @@ class Restorer:
         padded = pad_to_multiple(pixels.expand(3, -1, -1), self.descriptor.size_multiple)
         return to_model(padded)[None].to(self.device)
 
+    def _known(self, picture: Picture) -> Tensor:
+        """The picture as it is, padded, in [-1, 1]: the network may be shown one that was prepared."""
+        padded = pad_to_multiple(picture.pixels.expand(3, -1, -1), self.descriptor.size_multiple)
+        return to_model(padded)[None].to(self.device)
+
     def _check_mask(self, picture: Picture, mask: Picture | None) -> None:
         if mask is not None and mask.pixels.shape[1:] != picture.pixels.shape[1:]:
             (height, width), (rows, columns) = picture.pixels.shape[1:], mask.pixels.shape[1:]
             raise ConfigError(f"the mask is {columns} x {rows}, the image {width} x {height}; make them equal")
 
-    def _condition(self, picture: Picture, mask: Picture | None) -> Tensor | None:
-        if mask is None:
-            return None
+    def _mask(self, picture: Picture, mask: Picture) -> Tensor:
+        """(1, 1, H, W) in [0, 1], padded."""
         self._check_mask(picture, mask)
-        matte = pad_to_multiple(mask.pixels.mean(0, keepdim=True), self.descriptor.size_multiple)
-        return MASK_FORMS[self.recipe.network.mask_form].encode(matte[None]).to(self.device)
+        return pad_to_multiple(mask.pixels.mean(0, keepdim=True), self.descriptor.size_multiple)[None].to(self.device)
 
+    def _encoded(self, matte: Tensor | None) -> Tensor | None:
+        if matte is None or not self.descriptor.needs_mask:
+            return None
+        return MASK_FORMS[self.recipe.network.mask_form].encode(matte)
 
-def pick_device(name: str) -> torch.device:
-    """The device called `name`; "auto" is CUDA, then MPS, then the CPU. `ConfigError` if there is no such device."""
-    if name == "auto":
-        found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device(found)
-    # torch has more, some of which compute nothing
-    if name.partition(":")[0] not in DEVICES:
-        raise ConfigError(f"device {name!r} is not known; allowed are auto, {', '.join(DEVICES)}, cuda:1 and so on")
-    try:
-        return torch.zeros(1, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        cause = str(error).splitlines()[0]
-        raise ConfigError(f"device {name!r} cannot be used here ({cause}); take auto or cpu") from error
-
-
-def load(
-    source: str | Path,
-    device: str = "auto",
-    settings: Sequence[str] = (),
-    *,
-    backend: str = "eager",
-    calibration: Sequence[Picture] = (),
-) -> Restorer:
-    """A restorer of the model `source`: a bundled name, a model file, a folder, or a hub id.
-
-    `settings` such as "sampling.order=residual-first" or "prediction.drive=residual" stand in place of the recipe's.
-    `backend` and `calibration` are those of `Restorer`.
-
-    Raises
-    ------
-    ModelFileError
-        If there is no such model, its file is damaged, or its weights do not fit the settings.
-    ConfigError
-        If a setting or the backend does not exist or cannot be so.
-    ResourceError
-        If the packages of the backend are missing.
-    """
-    model = load_model(models.find(source))
-    if settings:
-        model = replace(model, recipe=_resettled(model.recipe, list(settings)))
-    return Restorer(model, device, backend, calibration)
-
-
-def _resettled(recipe: Recipe, settings: list[str]) -> Recipe:
-    changed = override(recipe, settings)
-    if changed.prediction.kind != recipe.prediction.kind:
-        trained = recipe.prediction.kind
-        raise ConfigError(f"the model was trained to predict {trained!r}, not {changed.prediction.kind!r}; leave it so")
-    return changed
-
-
-def descriptors() -> list[Descriptor]:
-    """Of every bundled model."""
-    return [Restorer(load_model(path)).descriptor for path in models.bundled().values()]
-
-
-def _to_picture(image: Image.Image | Array | Tensor) -> Picture:
-    if isinstance(image, Image.Image):
-        return from_pil(image)
-    if isinstance(image, np.ndarray):
-        return from_array(image)
-    if not isinstance(image, Tensor):
-        kind = type(image).__name__
-        raise ConfigError(f"cannot restore a {kind}; give a PIL image, an array (H, W, C) or a tensor (C, H, W)")
-    if image.dim() != 3 or not image.is_floating_point():
-        raise ConfigError(f"the tensor is {tuple(image.shape)} {image.dtype}; needed is (C, H, W) float in [0, 1]")
-    return from_array(image.detach().float().cpu().permute(1, 2, 0).numpy())
-
-
-def _like(image: AnyImage, result: Picture) -> AnyImage:
-    """`result` as the kind of image that `image` is."""
-    if isinstance(image, Image.Image):
-        return to_pil(result)
-    planes = torch.stack(result.planes)
-    if isinstance(image, Tensor):
-        return planes.to(image.device, image.dtype)
-    array = planes.permute(1, 2, 0).numpy() if np.issubdtype(image.dtype, np.floating) else to_array(result)
-    return array.reshape(image.shape).astype(image.dtype)
+    def _keeping(self, known: Tensor | None, matte: Tensor | None) -> Known | None:
+        return None if known is None or matte is None else Known(known, matte)

@@ -28,6 +28,7 @@ from residiff.denoiser import Denoiser
 from residiff.errors import ResourceError
 from residiff.nn.local import Whole, local
 from residiff.prediction import Estimate, Estimator, Outputs
+from residiff.restore.keeping import Known
 from residiff.restore.memory import is_out_of_memory
 from residiff.restore.tiling import Span, Tiling
 from residiff.schedule import Level
@@ -35,11 +36,12 @@ from residiff.schedule import Level
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a strip: x_in (1, 3, n, W) in the model's range, and the encoded mask (1, K, n, W) or None."""
+    """The rows of a strip: x_in (1, 3, n, W) in the model's range, encoded mask (1, K, n, W) or None, what stays."""
 
     span: Span
     x_in: Tensor
     condition: Tensor | None
+    known: Known | None = None
 
 
 # Samples a strip, asking what stands for the network: gives x_0 (1, 3, n, W)

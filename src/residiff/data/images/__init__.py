@@ -1,6 +1,7 @@
 """The only door to image files: bytes become a `Picture` in [0, 1], and a `Picture` becomes bytes."""
 
 from residiff.data.images.codecs import Format
+from residiff.data.images.contents import ImageFile, fetch
 from residiff.data.images.files import (
     MAX_PIXELS,
     READABLE_SUFFIXES,
@@ -12,6 +13,7 @@ from residiff.data.images.files import (
     images_by_name,
     list_images,
     read,
+    size_of,
     to_pil,
     write,
 )
@@ -27,6 +29,7 @@ from residiff.data.images.picture import (
     to_array,
 )
 from residiff.data.images.rows import RowReader, RowWriter, open_rows, write_rows
+from residiff.data.images.xmp import provenance_of, with_provenance
 
 __all__ = [
     "MAX_PIXELS",
@@ -36,12 +39,14 @@ __all__ = [
     "Array",
     "BitDepth",
     "Format",
+    "ImageFile",
     "ImageWarning",
     "Metadata",
     "Picture",
     "RowReader",
     "RowWriter",
     "encode",
+    "fetch",
     "format_of",
     "from_array",
     "from_pil",
@@ -50,9 +55,12 @@ __all__ = [
     "list_images",
     "open_rows",
     "planes_of",
+    "provenance_of",
     "read",
+    "size_of",
     "to_array",
     "to_pil",
+    "with_provenance",
     "write",
     "write_rows",
 ]

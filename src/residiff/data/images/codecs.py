@@ -47,8 +47,11 @@ def libvips() -> Library:
     return pyvips
 
 
-def opener(name: str, data: bytes) -> Callable[[bytes], Opened]:
-    """The function that opens `data` (reads its header), chosen by its first bytes. Raises `ImageUnsupportedError`."""
+def opener(name: str, data: bytes) -> Callable[[bytes, bool], Opened]:
+    """The function that opens `data` (reads its header), chosen by its first bytes. Raises `ImageUnsupportedError`.
+
+    It takes whether what is cut short is decoded as far as it goes; of BMP it never is.
+    """
     for is_kind, open_header in _OPENERS:
         if is_kind(data):
             return open_header
@@ -120,13 +123,14 @@ def save_bmp(array: Array, dpi: tuple[float, float]) -> bytes:
     return buffer.getvalue()
 
 
-def _open_bmp(data: bytes) -> Image.Image:
+def _open_bmp(data: bytes, tolerant: bool) -> Image.Image:
     return BmpImagePlugin.BmpImageFile(io.BytesIO(data))
 
 
-def _vips_opener(loader: str) -> Callable[[bytes], VipsImage]:
-    def open_header(data: bytes) -> VipsImage:
-        return getattr(libvips().Image, loader)(data, access="sequential", fail_on="error")
+def _vips_opener(loader: str) -> Callable[[bytes, bool], VipsImage]:
+    def open_header(data: bytes, tolerant: bool) -> VipsImage:
+        fail_on = "none" if tolerant else "error"
+        return getattr(libvips().Image, loader)(data, access="sequential", fail_on=fail_on)
 
     return open_header
 
@@ -153,7 +157,7 @@ _LOADERS: list[tuple[Callable[[bytes], bool], str]] = [
     (_starts_with(b"GIF87a", b"GIF89a"), "gifload"),
     (_is_avif, "heifload"),
 ]
-_OPENERS: list[tuple[Callable[[bytes], bool], Callable[[bytes], Opened]]] = [
+_OPENERS: list[tuple[Callable[[bytes], bool], Callable[[bytes, bool], Opened]]] = [
     *((is_kind, _vips_opener(f"{loader}_buffer")) for is_kind, loader in _LOADERS),
     (_starts_with(b"BM"), _open_bmp),
 ]

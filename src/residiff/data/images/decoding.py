@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from residiff.data.images.colour import to_integers, to_srgb
+from residiff.data.images.contents import ImageFile, fetch
 from residiff.data.images.exif import is_camera_raw, metadata_of
 from residiff.data.images.picture import Array, BitDepth, ImageWarning, Metadata, Picture, VipsImage, planes_of
 from residiff.errors import ImageDecodeError, ImageError, ImageUnsupportedError
@@ -35,33 +36,24 @@ def summary(error: Exception) -> str:
     return "; ".join(dict.fromkeys(line for line in lines if line)) or type(error).__name__
 
 
-def contents(source: Path | bytes) -> tuple[str, bytes]:
+def contents(source: Path | bytes | ImageFile) -> tuple[str, bytes]:
     """What to call a picture, and its bytes.
 
     Raises
     ------
     ImageDecodeError
-        If the file is missing, empty or cannot be opened.
+        If the file is missing, empty, being written to or cannot be opened.
     ImageUnsupportedError
         If it is a camera's raw file.
     """
-    name = "image data" if isinstance(source, bytes) else str(source)
-    data = source if isinstance(source, bytes) else _bytes_of(source)
+    found = ImageFile("image data", source) if isinstance(source, bytes) else source
+    found = fetch(found) if isinstance(found, Path) else found
+    name, data = found.name, found.data
     if not data:
         raise ImageDecodeError(f"{name}: the file is empty; get it again")
     if is_camera_raw(data):
         raise ImageUnsupportedError(f"{name}: a camera's raw file; develop it to TIFF or JPEG first")
     return name, data
-
-
-def _bytes_of(path: Path) -> bytes:
-    # Opening a pipe would block for ever
-    if not path.is_file():
-        raise ImageDecodeError(f"{path}: there is no such file; check the name")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageDecodeError(f"{path}: cannot be opened ({error.strerror}); check its permissions") from error
 
 
 def warn_of_more_frames(name: str, image: VipsImage, data: bytes) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from PIL import Image, ImageOps
 
 from residiff.data.images.codecs import Format, labelled, libvips, opener, save, save_bmp, vips_image
 from residiff.data.images.colour import PROFILE_FIELD
+from residiff.data.images.contents import ImageFile, fetch
 from residiff.data.images.decoding import contents, decoding, picture_of, summary, warn_of_more_frames
 from residiff.data.images.exif import DEFAULT_RESOLUTION, EXIF_HEADER, MM_PER_INCH, dpi_of
 from residiff.data.images.picture import (
@@ -38,14 +40,19 @@ from residiff.data.images.picture import (
     VipsImage,
     to_array,
 )
-from residiff.errors import ConfigError, ImageTooLargeError, ImageUnsupportedError
+from residiff.errors import ConfigError, ImageDecodeError, ImageTooLargeError, ImageUnsupportedError
 from residiff.files import write_bytes
 
 MAX_PIXELS = 150_000_000
+# Of a file, in which most have their header
+_HEAD = 1 << 18
 
 
-def read(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read(source: Path | bytes | ImageFile, *, max_pixels: int = MAX_PIXELS, allow_truncated: bool = False) -> Picture:
     """Read an image file, or the bytes of one, as the module's table says.
+
+    With `allow_truncated`, what can be decoded of a file that is damaged or cut short is a picture that is not `whole`,
+    and there is an `ImageWarning`; a file of which nothing can be decoded is refused all the same.
 
     Raises
     ------
@@ -57,9 +64,45 @@ def read(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
         If the file is missing, damaged, truncated or empty.
     """
     name, data = contents(source)
+    try:
+        return _decoded(name, data, max_pixels, tolerant=False)
+    except ImageDecodeError:
+        if not allow_truncated:
+            raise
+    cut = _decoded(name, data, max_pixels, tolerant=True)
+    warnings.warn(f"{name}: damaged or cut short; the rest of it is restored", ImageWarning, stacklevel=2)
+    return replace(cut, whole=False)
+
+
+def size_of(source: Path | bytes | ImageFile) -> tuple[int, int]:
+    """(height, width) that the header of an image file claims, as stored, not turned upright; no pixel is decoded.
+
+    Raises
+    ------
+    ImageUnsupportedError, ImageDecodeError
+        As `read` does, where the header says so.
+    """
+    if isinstance(source, Path):
+        head = fetch(source, _HEAD)
+        try:
+            return _size_in(*contents(head))
+        except ImageDecodeError:
+            if len(head.data) < _HEAD:
+                raise
+    return _size_in(*contents(source))
+
+
+def _size_in(name: str, data: bytes) -> tuple[int, int]:
     load = opener(name, data)
     with decoding(name):
-        opened = load(data)
+        opened = load(data, True)
+        return opened.height, opened.width
+
+
+def _decoded(name: str, data: bytes, max_pixels: int, *, tolerant: bool) -> Picture:
+    load = opener(name, data)
+    with decoding(name):
+        opened = load(data, tolerant)
         if opened.width * opened.height > max_pixels:
             size = f"{opened.width} x {opened.height} pixels"
             raise ImageTooLargeError(f"{name}: {size} are over the limit of {max_pixels}; raise it by --max-pixels")

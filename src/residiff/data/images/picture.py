@@ -39,6 +39,7 @@ class Picture:
 
     `pixels` is (C, H, W) float32 in [0, 1] with C = 1 (grey) or 3 (sRGB), not multiplied by alpha; `alpha` is (1, H, W)
     or None; `bit_depth` is that of the source. Integers v are held as v / 255 or v / 65535, as `to_array` gives back.
+    `whole` is False where the file was cut short or damaged, and what could be decoded was asked for all the same.
 
     Raises
     ------
@@ -50,6 +51,7 @@ class Picture:
     alpha: Tensor | None = None
     bit_depth: BitDepth = 8
     metadata: Metadata = Metadata()
+    whole: bool = True
 
     def __post_init__(self) -> None:
         shape = tuple(self.pixels.shape)

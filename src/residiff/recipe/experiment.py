@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 import tomli_w
@@ -97,6 +98,7 @@ class Recipe(Settings):
         for check in (
             self._check_network,
             self._check_steps,
+            self._check_times,
             self._check_order,
             self._check_solver,
             self._check_readjusted,
@@ -138,6 +140,16 @@ class Recipe(Settings):
         if grid.startswith("leading") and not isinstance(self.schedule, DDPM | ConvertedDDPM):
             raise ConfigError(f"sampling.grid {grid} starts below T - 1, which only DDPM's schedules may")
 
+    def _check_times(self) -> None:
+        start, every = len(self.schedule) - 1, self.sampling.times
+        for times in every:
+            falls = all(later < earlier for earlier, later in pairwise(times))
+            if not times or times[0] != start or not falls:
+                needed = f"each begins with T - 1 = {start} and falls; with [] the grid says them all"
+                raise ConfigError(f"sampling.times holds {list(times)}; {needed}")
+        if len({len(times) for times in every}) < len(every):
+            raise ConfigError("sampling.times says twice how to visit the same number of levels; leave one of them out")
+
     def _check_order(self) -> None:
         """A network of one head is told one time only, which must tell it something."""
         order = self.sampling.order
@@ -153,12 +165,11 @@ class Recipe(Settings):
 
     def _check_solver(self) -> None:
         sampling = self.sampling
-        if sampling.sampler == "multistep" and (
-            sampling.eta or sampling.order != "simultaneous" or sampling.readjusted
-        ):
+        walks_otherwise = sampling.eta or sampling.order != "simultaneous" or sampling.readjusted
+        if sampling.sampler in ("multistep", "heun") and walks_otherwise:
             raise ConfigError(
-                "sampling.sampler multistep is deterministic and walks the trained levels; set sampling.eta = 0, "
-                "sampling.order = simultaneous and no sampling.readjusted, or take general"
+                f"sampling.sampler {sampling.sampler} is deterministic and walks the trained levels; set "
+                "sampling.eta = 0, sampling.order = simultaneous and no sampling.readjusted, or take general"
             )
 
     def _check_readjusted(self) -> None:

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from residiff.data.settings import DataSettings
+from residiff.data.settings import DataSettings, Pairing
 from residiff.denoiser import MASK_FORMS, TIME_INPUTS, Denoiser
 from residiff.errors import ConfigError, check_range
 from residiff.nn import AnyBackbone, UNetSettings
@@ -91,6 +91,11 @@ class Recipe(Settings):
             return Clamp.NONE
         return PUBLISHED_CLAMPS.get(self.schedule.kind, Clamp.NONE)
 
+    @property
+    def has_truth(self) -> bool:
+        """Whether there are true pictures to compare results with; generation and unpaired translation have none."""
+        return self.task != "generate" and self.data.pairing is Pairing.NAME
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         """Make every check, and tell the fault of each, a line each."""
@@ -103,6 +108,7 @@ class Recipe(Settings):
             self._check_solver,
             self._check_readjusted,
             self._check_optimiser,
+            self._check_distil,
             self._check_origin,
         ):
             try:
@@ -127,6 +133,16 @@ class Recipe(Settings):
             raise ConfigError(
                 "training.optimiser.per_head needs two U-Nets: backbone unet, and a prediction of two heads"
             )
+
+    def _check_distil(self) -> None:
+        distil = self.training.distil
+        if distil is None:
+            return
+        check_range("training.distil.steps", distil.steps, 1, len(self.schedule))
+        if self.sampling.eta:
+            raise ConfigError("training.distil is from noise to result, which sampling.eta makes many of; set it to 0")
+        if distil.truth and not self.has_truth:
+            raise ConfigError("training.distil.truth needs true pictures, and these data have none; set it to 0")
 
     def _check_origin(self) -> None:
         """Each setting that is said to be unknown is one of the recipe's."""

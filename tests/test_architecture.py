@@ -16,7 +16,7 @@ PACKAGE = Path(residiff.__file__).parent
 FLOORS = (
     ("errors", "recipes"),
     ("files", "seeds", "models", "parallel"),
-    ("schedule", "noise"),
+    ("schedule", "noise", "curve"),
     ("prediction",),
     ("sample",),
     ("denoiser",),

@@ -14,8 +14,8 @@ from residiff.environment import describe
 PACKAGE = Path(residiff.__file__).parent
 NAMES = {
     "residiff": "Descriptor Restorer __version__ load",
-    "residiff.restore": """Descriptor Gallery Generated Job Options Outcome Restorer descriptors generate load
-        pick_device plan restore_all restore_bytes restore_file write_failures""",
+    "residiff.restore": """Budget Descriptor Gallery Generated Job Options Outcome Restorer descriptors generate load
+        parse_seconds pick_device plan restore_all restore_bytes restore_file write_failures""",
     "residiff.data.images": """Array BitDepth Format ImageWarning MAX_PIXELS Metadata Picture READABLE_SUFFIXES WRITABLE
         WRITABLE_SUFFIXES encode format_of from_array from_pil images_by_name in_unit_range list_images planes_of read
         to_array to_pil write""",

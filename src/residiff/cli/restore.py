@@ -23,6 +23,7 @@ def restore(
     model: Annotated[str, typer.Option("--model", "-m", help="A bundled name, file, folder or hub id.")],
     mask: Annotated[Path | None, typer.Option(help="Where to work, white: a picture, or a folder of them.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps; the model's own number by default.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", help="... or as many as fit: 2s a picture.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     strength: Annotated[float, typer.Option(help="0 keeps the input, 1 takes the result.")] = 1.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
@@ -42,11 +43,21 @@ def restore(
     from residiff.restore import Options, load, plan
 
     options = Options.checked(steps, seed, strength, format, quality, bit_depth, suffix, max_pixels, save_steps)
+    seconds = _seconds(budget, steps)
     if "-" in (*sources, output):
         source = _piped(sources, output, save_steps)
-        return _pipe(source, output, mask, _restoring(load(model, device, set_ or [])), options)
+        return _pipe(source, output, mask, _restoring(load(model, device, set_ or [], budget=seconds)), options)
     jobs = plan([Path(source) for source in sources], Path(output), options, mask, recursive=recursive)
-    run_jobs(jobs, _restoring(load(model, device, set_ or [])), options, Path(output), resume)
+    run_jobs(jobs, _restoring(load(model, device, set_ or [], budget=seconds)), options, Path(output), resume)
+
+
+def _seconds(budget: str | None, steps: int | None) -> float | None:
+    from residiff.errors import ConfigError
+    from residiff.restore import parse_seconds
+
+    if budget is not None and steps is not None:
+        raise ConfigError("--steps says how many, and --budget chooses; leave one of them out")
+    return None if budget is None else parse_seconds(budget)
 
 
 def _restoring(restorer: Restorer) -> Restorer:

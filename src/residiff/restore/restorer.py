@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from residiff import models
 from residiff.checkpoint import Card, ModelFile, load_model
+from residiff.curve import Curve, machine
 from residiff.data.images import Picture, from_array, from_pil, to_array, to_pil
 from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import MASK_FORMS, from_model, to_model
@@ -24,6 +27,7 @@ from residiff.errors import ConfigError, ModelFileError, ResourceError, check_ra
 from residiff.inference import check_order, sampled
 from residiff.noise import NoiseSource, seeded_noise
 from residiff.recipe import Recipe, override
+from residiff.restore.budget import Budget
 from residiff.restore.planes import fill_hidden, pad_to_multiple
 from residiff.sample import State
 
@@ -62,9 +66,10 @@ class Restorer:
     ----------
     model : what the file held
     device : "cpu", "cuda", "cuda:1", "mps", or "auto" for the fastest there is
+    budget : seconds that a picture may take: where no number of steps is asked for, as many are taken as pay and fit
     """
 
-    def __init__(self, model: ModelFile, device: str = "cpu") -> None:
+    def __init__(self, model: ModelFile, device: str = "cpu", *, budget: float | None = None) -> None:
         self.recipe = model.recipe
         self.device = pick_device(device)
         self.denoiser = model.denoiser().to(self.device)
@@ -82,6 +87,7 @@ class Restorer:
             sha256=model.sha256,
             card=model.card,
         )
+        self.budget = None if budget is None else self._budgeted(budget)
 
     def __call__(
         self,
@@ -100,7 +106,7 @@ class Restorer:
         ----------
         image : the degraded picture
         mask : where to work, of the same size, white being yes; needed by some models, refused by the others
-        steps : how many, 1 to T; the recipe's own number if None
+        steps : how many, 1 to T; if None what the budget allows, or the recipe's own number
         seed : of the noise; the same one gives the same result
         strength : 0 gives the input, 1 the result, between them a blend
 
@@ -172,6 +178,8 @@ class Restorer:
         check_order(order)
         with memory_errors():
             x_in = self._input(picture)
+            if steps is None and self.budget is not None:
+                steps = self.budget.tell(x_in[0, 0].numel())
             noise = seeded_noise(seed, x_in.shape, self.device)
             return self.sample(x_in, noise, steps, self._condition(picture, mask), order)
 
@@ -201,6 +209,24 @@ class Restorer:
         """
         with memory_errors():
             yield from sampled(self.denoiser, self.recipe, x_in, noise, steps=steps, condition=condition, order=order)
+
+    def _budgeted(self, seconds: float) -> Budget:
+        curve = Curve.of_card(self.descriptor.card)
+        here = curve is not None and curve.machine == machine(self.device)
+        return Budget(seconds, curve, self.descriptor.steps, here=here, call=self._seconds_a_megapixel)
+
+    def _seconds_a_megapixel(self, pixels: int) -> float:
+        """What a network call takes, timed on a grey picture of about so many pixels, after one that is not."""
+        multiple = self.descriptor.size_multiple
+        side = multiple * math.ceil(math.sqrt(pixels) / multiple)
+        x_in = torch.zeros((1, 3, side, side), device=self.device)
+        mask = MASK_FORMS[self.recipe.network.mask_form].encode(x_in[:, :1]) if self.descriptor.needs_mask else None
+        for _ in range(2):
+            began = time.perf_counter()
+            (end,) = deque(self.sample(x_in, lambda: x_in, 1, mask), maxlen=1)
+            # Waits until it is there
+            end.x[0, 0, 0, 0].item()
+        return (time.perf_counter() - began) / (side * side / 1e6)
 
     def _input(self, picture: Picture) -> Tensor:
         pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
@@ -245,10 +271,13 @@ def pick_device(name: str) -> torch.device:
         raise ConfigError(f"device {name!r} cannot be used here ({cause}); take auto or cpu") from error
 
 
-def load(source: str | Path, device: str = "auto", settings: Sequence[str] = ()) -> Restorer:
+def load(
+    source: str | Path, device: str = "auto", settings: Sequence[str] = (), *, budget: float | None = None
+) -> Restorer:
     """A restorer of the model `source`: a bundled name, a model file, a folder, or a hub id.
 
-    `settings` such as "sampling.order=residual-first" or "prediction.drive=residual" stand in place of the recipe's.
+    `settings` such as "sampling.order=residual-first" or "prediction.drive=residual" stand in place of the recipe's;
+    `budget` is the seconds that a picture may take (see `Restorer`).
 
     Raises
     ------
@@ -260,7 +289,7 @@ def load(source: str | Path, device: str = "auto", settings: Sequence[str] = ())
     model = load_model(models.find(source))
     if settings:
         model = replace(model, recipe=_resettled(model.recipe, list(settings)))
-    return Restorer(model, device)
+    return Restorer(model, device, budget=budget)
 
 
 def _resettled(recipe: Recipe, settings: list[str]) -> Recipe:

@@ -12,6 +12,7 @@ from residiff.train.objective import Candidate
 from residiff.train.processes import Processes, started
 from residiff.train.rules import average_decay, draw_times, learning_rate
 from residiff.train.standings import Standing, Trial, Verdict
+from residiff.train.tuning import Tuned, Tuner, calibration, tuned_model
 from residiff.train.watching import STRIPS
 
 __all__ = [
@@ -35,9 +36,12 @@ __all__ = [
     "TrainingData",
     "Standing",
     "Trial",
+    "Tuned",
+    "Tuner",
     "Verdict",
     "average_decay",
     "before_and_after",
+    "calibration",
     "candidates_for",
     "distilled",
     "draw_times",
@@ -51,4 +55,5 @@ __all__ = [
     "split",
     "started",
     "training_data",
+    "tuned_model",
 ]

@@ -17,16 +17,25 @@ from residiff.train.validation import Validation, decibels
 class Judge:
     """Pairs (3, H, W) in [0, 1], one or more, and what results are compared with.
 
-    That is the true pictures, or where the recipe's task has none, what `denoiser` makes of them in `many` steps.
+    That is the true pictures, or what `denoiser` makes of them in `many` steps: where `own` asks for it, or the task of
+    the recipe has no true pictures.
     """
 
     def __init__(
-        self, denoiser: Denoiser, recipe: Recipe, many: int, pairs: Sequence[Pair], device: torch.device
+        self,
+        denoiser: Denoiser,
+        recipe: Recipe,
+        many: int,
+        pairs: Sequence[Pair],
+        device: torch.device,
+        *,
+        own: bool = False,
     ) -> None:
         self.pairs, self.device = tuple(pairs), device
-        self.against = "the true pictures" if recipe.has_truth else f"its own results in {many} steps"
+        own = own or not recipe.has_truth
+        self.against = f"its own results in {many} steps" if own else "the true pictures"
         self.truths = [pair.clean for pair in self.pairs]
-        if not recipe.has_truth:
+        if own:
             self.truths = self.restored(denoiser, in_steps(recipe, many))
 
     def restored(self, denoiser: Denoiser, recipe: Recipe) -> list[Tensor]:

@@ -78,7 +78,7 @@ class Validation:
     @torch.inference_mode()
     def strips(self, denoiser: Denoiser, count: int) -> Tensor:
         """The first `count` pairs as rows (3, H, W) in [0, 1]: input, each state on the way, result, and the truth."""
-        batch = _joined(self.pairs[:count])
+        batch = joined(self.pairs[:count])
         states = [from_model(state).cpu() for state in self._states(denoiser, batch)]
         places = torch.linspace(0, len(states) - 1, min(len(states), COLUMNS)).round().long().tolist()
         truth = [batch.clean] if self.recipe.has_truth else []
@@ -87,7 +87,7 @@ class Validation:
     def _batches(self) -> Iterator[Pair]:
         size = self.recipe.training.batch
         for first in range(0, len(self.pairs), size):
-            yield _joined(self.pairs[first : first + size])
+            yield joined(self.pairs[first : first + size])
 
     def _states(self, denoiser: Denoiser, batch: Pair) -> Iterator[Tensor]:
         """(N, 3, H, W) in [-1, 1] from the start to the end, all from the same noise."""
@@ -114,7 +114,8 @@ class Validation:
         return denoiser.loss(inside.x0, inside.x_in, times, inside.condition, noise=noise, loss=loss).item()
 
 
-def _joined(pairs: Sequence[Pair]) -> Pair:
+def joined(pairs: Sequence[Pair]) -> Pair:
+    """Pairs of one size as one, of (N, C, H, W)."""
     return Pair(*(torch.stack(parts) for parts in zip(*pairs, strict=True)))
 
 

@@ -5,8 +5,8 @@
 2. A table has the cost of each step from one candidate to a later one: how far it ends from the fine run's state there.
 3. Dynamic programming finds, for every number of steps, the ways of least cost (`cheapest`): the sum of the distances,
    and of their squares, which punish a long step more.
-4. A sum of steps' errors is not the error of their end. So the recipe's own times and the cheapest ways are walked, and
-   compared by what they end in: PSNR against the true pictures, or against the model's own results in many steps. Of
+4. A sum of steps' errors is not the error of their end. So the recipe's own times, the usual grids and the cheapest ways
+   are walked and compared by what they end in: PSNR against the true pictures, or against the model's own results in many steps. Of
    the best, one time after the other is moved where that helps. The recipe's own times stay where nothing is better.
 """
 
@@ -31,7 +31,7 @@ from residiff.inference import sampled, shown
 from residiff.noise import seeded_noise
 from residiff.recipe import Recipe
 from residiff.sample import State, step
-from residiff.schedule import even_grid, quadratic_grid
+from residiff.schedule import even_grid, published_grid, quadratic_grid
 from residiff.train.cheapest import Way, cheapest
 from residiff.train.data import TrainingData, training_data
 from residiff.train.judging import Judge, in_steps
@@ -97,7 +97,10 @@ class Tuner:
         """The best for each number of steps in turn; `DivergedError` where a result is not finite."""
         for steps in self.steps:
             own = self._own(steps)
-            best = max((own, *self._ways(steps)), key=partial(self._psnr, steps))
+            usual = (
+                grid(len(self.schedule), self._count(steps)) for grid in (published_grid, even_grid, quadratic_grid)
+            )
+            best = max((own, *usual, *self._ways(steps)), key=partial(self._psnr, steps))
             for _ in range(ROUNDS):
                 best = self._moved(steps, best)
             if self._psnr(steps, best) < self._psnr(steps, own) + BETTER:

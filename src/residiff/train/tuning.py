@@ -5,9 +5,10 @@
 2. A table has the cost of each step from one candidate to a later one: how far it ends from the fine run's state there.
 3. Dynamic programming finds, for every number of steps, the ways of least cost (`cheapest`): the sum of the distances,
    and of their squares, which punish a long step more.
-4. A sum of steps' errors is not the error of their end. So the recipe's own times, the usual grids and the cheapest ways
-   are walked and compared by what they end in: PSNR against the true pictures, or against the model's own results in many steps. Of
-   the best, one time after the other is moved where that helps. The recipe's own times stay where nothing is better.
+4. A sum of steps' errors is not the error of their end. So the recipe's own times, the usual grids and the cheapest
+   ways are walked, and compared by what they end in: PSNR against the true pictures, or against the model's own results
+   in many steps. Of the best, one time after the other is moved where that helps. The recipe's own times stay where
+   nothing is better.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ PACKAGE = Path(residiff.__file__).parent
 FLOORS = (
     ("errors", "recipes", "version"),
     ("files", "memory", "models", "parallel", "seeds"),
-    ("schedule", "noise"),
+    ("schedule", "noise", "curve"),
     ("prediction",),
     ("sample",),
     ("denoiser",),

@@ -17,8 +17,24 @@ import torch
 from torch import Tensor
 
 from residiff.prediction import Estimate
-from residiff.sample import Sampler, State, general, multistep
-from residiff.schedule import DDPM, RDDM, ConvertedDDPM, Increments, Level, Resfusion, Schedule
+from residiff.sample import Sampler, State, general, heun, multistep
+from residiff.schedule import (
+    BBDM,
+    DDPM,
+    I2SB,
+    IRSDE,
+    RDDM,
+    ColdDiffusion,
+    ConvertedDDPM,
+    DiffUIR,
+    Increments,
+    InDI,
+    Level,
+    Resfusion,
+    ResidualFlow,
+    ResShift,
+    Schedule,
+)
 
 MEAN, DEVIATION, INPUT = 0.3, 0.25, -0.2
 
@@ -173,6 +189,39 @@ def test_the_plain_step_is_of_first_order(schedule: Schedule) -> None:
 )
 def test_multistep_is_of_second_order(schedule: Schedule, few: int, many: int, order: float) -> None:
     assert slope(schedule, multistep, few, many) >= order
+
+
+@pytest.mark.parametrize(
+    ("schedule", "few", "many", "order"),
+    [(RDDM_QUIET, 20, 80, 1.8), (RDDM_QUIET, 80, 320, 1.9), (RDDM_LOUD, 320, 1280, 1.8)],
+    ids=lambda value: named(value) if isinstance(value, Schedule) else str(value),
+)
+def test_heun_is_of_second_order(schedule: Schedule, few: int, many: int, order: float) -> None:
+    assert slope(schedule, heun, few, many) >= order
+
+
+FAMILY = [
+    RDDM(length=1000),
+    RDDM(length=1000, total_noise=0.0),
+    Resfusion(length=1000),
+    DDPM(length=1000),
+    ConvertedDDPM(base=DDPM(length=1000)),
+    ResShift(length=1000),
+    IRSDE(length=1000),
+    I2SB(length=1000),
+    InDI(length=1000),
+    ColdDiffusion(length=1000),
+    ResidualFlow(length=1000),
+    BBDM(length=1000),
+    DiffUIR(rddm=RDDM(length=1000)),
+]
+
+
+@pytest.mark.parametrize("schedule", FAMILY, ids=named)
+@pytest.mark.parametrize("solver", [multistep, heun])
+def test_the_solvers_and_the_plain_step_agree_in_fine_steps(schedule: Schedule, solver: Sampler) -> None:
+    """All follow one equation, so that what one is off by vanishes with the steps."""
+    assert error(moments(schedule, len(schedule) // 2, solver), moments(schedule, len(schedule), general)) < 4e-3
 
 
 @pytest.mark.parametrize("schedule", [RDDM_LOUD, RDDM_QUIET, RESFUSION], ids=named)

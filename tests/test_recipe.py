@@ -49,6 +49,7 @@ FULL = {
     },
     "sampling": {
         "steps": 5, "eta": 0.5, "grid": "even", "sampler": "general", "order": "simultaneous",
+        "times": [],
     },
     "data": {
         "crop": 16, "picture": 32, "reuse": 2, "window": 4, "pairing": "unpaired", "augment": "mirror",
@@ -215,10 +216,34 @@ def test_a_readjusted_schedule_has_the_length_of_the_trained_one():
 @pytest.mark.parametrize(
     "setting", ["order='published-residual-first'", "eta=0.5", "readjusted={kind='rddm', length=100}"]
 )
-def test_the_multistep_solver_walks_the_trained_levels_without_noise(setting):
-    plain = override(parse(tomli_w.dumps(FULL)), ["sampling={steps=5, sampler='multistep'}"])
-    with pytest.raises(ConfigError, match="multistep is deterministic"):
-        override(plain, [f"sampling={{steps=5, sampler='multistep', {setting}}}"])
+@pytest.mark.parametrize("solver", ["multistep", "heun"])
+def test_the_solvers_walk_the_trained_levels_without_noise(setting, solver):
+    plain = override(parse(tomli_w.dumps(FULL)), [f"sampling={{steps=5, sampler='{solver}'}}"])
+    with pytest.raises(ConfigError, match=f"{solver} is deterministic"):
+        override(plain, [f"sampling={{steps=5, sampler='{solver}', {setting}}}"])
+
+
+def test_levels_are_visited_at_the_times_that_are_given_for_their_number():
+    chosen = parse(tomli_w.dumps(changed(("sampling", "times"), [[99, 40], [99, 60, 20]])))
+    assert chosen == parse(chosen.toml())
+    assert [level.t for level in chosen.sampling.visits(chosen.schedule, 3)] == [99, 60, 20, -1]
+    assert [level.t for level in chosen.sampling.visits(chosen.schedule, 4)] == [99, 66, 33, 0, -1], "by the grid"
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([[98, 40]], r"\[98, 40\]; each begins with T - 1 = 99 and falls"),
+        ([[99, 40, 40]], r"\[99, 40, 40\]; each begins"),
+        ([[99, 40, 41]], "each begins"),
+        ([[]], r"\[\]; each begins"),
+        ([[99], [99, 3], [99]], "twice how to visit the same number"),
+        ([[99, -1]], "greater than or equal to 0"),
+    ],
+)
+def test_times_that_cannot_be_walked_are_refused(times, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(tomli_w.dumps(changed(("sampling", "times"), times)))
 
 
 def test_the_published_clamps_come_back_with_compat_paper():

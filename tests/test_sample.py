@@ -22,6 +22,7 @@ from residiff.sample import (
     State,
     direct_step,
     general,
+    heun,
     multistep,
     noise_first,
     readjusted,
@@ -34,11 +35,13 @@ from residiff.schedule import (
     DDPM,
     RDDM,
     SHAPES,
+    ColdDiffusion,
     ConvertedDDPM,
     Increments,
     Level,
     Resfusion,
     Schedule,
+    even_grid,
     injected_variance,
 )
 
@@ -107,6 +110,43 @@ def test_a_run_yields_every_level_from_the_start_to_the_result(schedule: Schedul
     torch.testing.assert_close(states[-1].x, oracle.x0, rtol=0, atol=1e-12)
 
 
+@every_schedule
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_heun_asks_twice_at_each_level_but_the_last_and_where_it_is_plain(schedule: Schedule, steps: int) -> None:
+    x_in, levels = draw(0), schedule.levels(steps)
+    for plain in range(steps):
+        oracle = Oracle(draw(1))
+        states = list(heun(oracle, schedule.start(x_in, draw(2)), x_in, levels, plain=plain))
+        assert [state.level for state in states] == list(levels)
+        assert oracle.calls == 2 * steps - 1 - plain
+        torch.testing.assert_close(states[-1].x, oracle.x0, rtol=0, atol=1e-12)
+
+
+@every_schedule
+def test_heun_without_its_second_calls_is_the_plain_step(schedule: Schedule) -> None:
+    x_in, levels = draw(0), schedule.levels(5)
+    start = schedule.start(x_in, draw(2))
+
+    def smooth(x_t: Tensor, level: Level, x_in: Tensor, condition: Tensor | None) -> Estimate:
+        return X0().estimate(level, x_t, x_in, (torch.tanh(x_t),))
+
+    runs = heun(smooth, start, x_in, levels, plain=4), general(smooth, start, x_in, levels)
+    for one, other in zip(*runs, strict=True):
+        torch.testing.assert_close(one.x, other.x, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("schedule", [RDDM(length=2000, total_noise=0.0), ColdDiffusion(length=2000)])
+def test_heun_is_of_second_order_where_there_is_no_noise(schedule: Schedule) -> None:
+    x_in = torch.linspace(-1, 1, 8, dtype=torch.float64).reshape(1, 1, 2, 4)
+
+    def smooth(x_t: Tensor, level: Level, x_in: Tensor, condition: Tensor | None) -> Estimate:
+        return X0().estimate(level, x_t, x_in, (torch.tanh(2 * x_t + x_in),))
+
+    few, many, limit = (last(heun(smooth, x_in, x_in, schedule.levels(n, even_grid))).x for n in (10, 40, 640))
+    errors = [float((end - limit).abs().max()) for end in (few, many)]
+    assert math.log(errors[0] / errors[1], 4) > 1.9
+
+
 @pytest.mark.parametrize("sampler", [general, multistep])
 def test_the_caller_may_stop(sampler: Walk) -> None:
     schedule, x_in, oracle = RDDM(length=40), draw(0), Oracle(draw(1))
@@ -119,7 +159,7 @@ def test_the_caller_may_stop(sampler: Walk) -> None:
     assert oracle.calls == 3
 
 
-@pytest.mark.parametrize("sampler", [general, multistep])
+@pytest.mark.parametrize("sampler", [general, multistep, heun])
 def test_the_condition_reaches_the_network(sampler: Walk) -> None:
     seen: list[Tensor | None] = []
 
@@ -129,14 +169,14 @@ def test_the_condition_reaches_the_network(sampler: Walk) -> None:
 
     schedule, x_in, mask = RDDM(length=40), draw(0), draw(5)
     last(sampler(denoiser, schedule.start(x_in, draw(2)), x_in, schedule.levels(3), mask))
-    assert all(condition is mask for condition in seen) and len(seen) == 3
+    assert all(condition is mask for condition in seen) and len(seen) == (5 if sampler is heun else 3)
 
 
 def test_nothing_that_is_given_changes() -> None:
     schedule, x_in = RDDM(length=40, total_noise=1.0), draw(0)
     start = schedule.start(x_in, draw(2))
     kept = x_in.clone(), start.clone()
-    for sampler in (general, multistep):
+    for sampler in (general, multistep, heun):
         last(sampler(Blur(), start, x_in, schedule.levels(5)))
     assert torch.equal(x_in, kept[0]) and torch.equal(start, kept[1])
 
@@ -164,7 +204,8 @@ def test_no_accepted_setting_samples_nan(
     x_in, x0 = draw(0).float(), draw(1).float()
     start = schedule.start(x_in, draw(2).float())
     runs = [general(Oracle(x0), start, x_in, levels, eta=eta, noise=source(), consistent=True)]
-    runs += [multistep(Oracle(x0), start, x_in, levels), multistep(Oracle(x0), start, x_in, noise_first(levels))]
+    for solver in (multistep, heun):
+        runs += [solver(Oracle(x0), start, x_in, way) for way in (levels, noise_first(levels))]
     for run in runs:
         for state in run:
             assert torch.isfinite(state.x).all()
@@ -187,9 +228,10 @@ def test_every_order_ends_in_the_same_result(schedule: Schedule, order: str) -> 
 
 @every_schedule
 @pytest.mark.parametrize("order", [residual_first, noise_first])
-def test_orders_of_levels_suit_the_multistep_solver(schedule: Schedule, order: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("solver", [multistep, heun])
+def test_orders_of_levels_suit_the_solvers(schedule: Schedule, order: Callable[..., Any], solver: Walk) -> None:
     x_in, oracle = draw(0), Oracle(draw(1))
-    end = last(multistep(oracle, schedule.start(x_in, draw(2)), x_in, order(schedule.levels(5))))
+    end = last(solver(oracle, schedule.start(x_in, draw(2)), x_in, order(schedule.levels(5))))
     torch.testing.assert_close(end.x, oracle.x0, rtol=0, atol=1e-12)
 
 

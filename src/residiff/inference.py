@@ -11,12 +11,11 @@ from torch import Tensor
 from residiff.data.pair import Pair
 from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import MASK_FORMS, to_model
-from residiff.errors import ConfigError
+from residiff.errors import ConfigError, check_range
 from residiff.noise import NoiseSource
 from residiff.prediction import Estimator
 from residiff.recipe import Network, Recipe
-from residiff.sample import ORDERS, STEPS, Move, State, multistep, readjusted, step, walk
-from residiff.schedule import GRIDS
+from residiff.sample import ORDERS, STEPS, Move, State, heun, multistep, readjusted, step, walk
 
 
 class Asked(Protocol):
@@ -69,8 +68,13 @@ def sampled(
     count = settings.steps if steps is None else steps
     walked = settings.readjusted or recipe.schedule
     estimate, x = denoiser.estimator(), walked.start(x_in, noise())
+    check_range("steps", count, 1, len(walked))
     if settings.sampler == "multistep" and order is None:
-        yield from multistep(estimate, x, x_in, walked.levels(count, GRIDS[settings.grid]), condition)
+        yield from multistep(estimate, x, x_in, settings.visits(walked, count), condition)
+    elif settings.sampler == "heun" and order is None:
+        # Two calls at each level but the last; of an even number the first level gets one
+        levels, plain = settings.visits(walked, count // 2 + 1), 1 - count % 2
+        yield from heun(estimate, x, x_in, levels, condition, plain=plain)
     else:
         # Readjustment is published with the general step
         by = step if settings.readjusted is not None else STEPS.get(settings.sampler, step)
@@ -87,9 +91,9 @@ def check_order(order: str | None) -> None:
 def _moves(recipe: Recipe, steps: int, order: str) -> tuple[Move, ...]:
     check_order(order)
     settings = recipe.sampling
-    levels = recipe.schedule.levels(steps, GRIDS[settings.grid])
+    levels = settings.visits(recipe.schedule, steps)
     if settings.readjusted is None:
         return ORDERS[order](levels)
     if order != "simultaneous":
         raise ConfigError(f"a readjusted schedule is walked in one order; take simultaneous, not {order}")
-    return readjusted(levels, settings.readjusted.levels(steps, GRIDS[settings.grid]))
+    return readjusted(levels, settings.visits(settings.readjusted, steps))

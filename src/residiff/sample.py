@@ -10,8 +10,9 @@ with v from `injected_variance`; at the clean level x = x_0. eta = 0 is determin
 eta = 1 ancestral (RDDM's posterior, Resfusion eq. 13). eta scales the variance, where diffusers' scales the standard
 deviation.
 
-`multistep` is of second order: with lam = (a - r) / n the state y = x / n obeys dy = x_0 dlam + x_in d(r / n), exact in
-x_in, and x_0 is extrapolated linearly in ln lam from the step before; no extra network call.
+Two solvers are of second order. With lam = (a - r) / n the state y = x / n obeys dy = x_0 dlam + x_in d(r / n), exact
+in x_in: x_0 alone must be guessed on the way, and both take it as linear in ln lam. `multistep` extrapolates it from
+the step before, with no extra network call; `heun` asks the network at the far end too, and needs no step before.
 """
 
 from __future__ import annotations
@@ -160,10 +161,7 @@ def _share(level: Level) -> float:
 
 
 def _multistep(x: Tensor, x_in: Tensor, x0: Tensor, before: tuple[float, Tensor] | None, t: Level, s: Level) -> Tensor:
-    # Every weight is a product with n_s: lam itself may be too large for the tensors' type near the clean end.
-    ratio = float(s.noise) / float(t.noise)
-    drift = _share(s) - ratio * _share(t)
-    x_s = ratio * x + drift * x0 + (float(s.residual) - ratio * float(t.residual)) * x_in
+    x_s = _held(x, x_in, x0, t, s)
     if before is None:
         return x_s
     lam_before, x0_before = before
@@ -171,8 +169,66 @@ def _multistep(x: Tensor, x_in: Tensor, x0: Tensor, before: tuple[float, Tensor]
     # Two estimates as good as one: nothing to extrapolate from
     if not lam_before * (1 + 1e-6) < lam_t < lam_s:
         return x_s
-    weight = (_share(s) * math.log(lam_s / lam_t) - drift) / math.log(lam_t / lam_before)
-    return x_s + weight * (x0 - x0_before)
+    return x_s + _growth(t, s) / math.log(lam_t / lam_before) * (x0 - x0_before)
+
+
+def heun(
+    denoiser: Estimator,
+    x: Tensor,
+    x_in: Tensor,
+    levels: Sequence[Level],
+    condition: Tensor | None = None,
+    *,
+    plain: int = 0,
+) -> Iterator[State]:
+    """Walk `levels` deterministically by Heun's method, of second order but into the clean level (x = x_0).
+
+    A step calls the network where it starts and where it would end, the last one and the first `plain` ones only where
+    they start. It is an exponential integrator: between the two x_0 is linear in ln lam, where Karras et al. (2022)
+    take eps as linear in 1 / lam; linear in lam itself where that is negative, or there is no noise.
+    """
+    for number, (t, s) in enumerate(pairwise(levels)):
+        estimate = denoiser(x, t, x_in, condition)
+        yield State(t, x, estimate)
+        if s is Level.clean:
+            x = step(x, estimate, t, s)
+            continue
+        x = _held(x, x_in, estimate.x0, t, s)
+        if number >= plain:
+            ahead = denoiser(x, s, x_in, condition).x0
+            x = x + _share_of_the_end(t, s) * (ahead - estimate.x0)
+    yield State(levels[-1], x, estimate)
+
+
+def _share_of_the_end(t: Level, s: Level) -> float:
+    """The weight of what x_0 has changed by at the end of a step, beside `_held`: the integral of its rise."""
+    lam_t, lam_s = _signal_to_noise(t), _signal_to_noise(s)
+    if 0 < lam_t * (1 + 1e-6) < lam_s < math.inf:
+        return _growth(t, s) / math.log(lam_s / lam_t)
+    # The logarithm's limits, where lam begins at 0 or ends at infinity
+    is_limit = float(t.noise) > 0 and (abs(_share(t)) < 1e-9 or not s.noise)
+    return _drift(t, s) * (1.0 if is_limit else 0.5)
+
+
+# Every weight is a product with n_s: lam itself may be too large for the tensors' type near the clean end.
+def _ratio(t: Level, s: Level) -> float:
+    return float(s.noise) / float(t.noise) if t.noise else 1.0
+
+
+def _drift(t: Level, s: Level) -> float:
+    """n_s (lam_s - lam_t); where there is no noise, what x_0's share in x grows by."""
+    return _share(s) - _ratio(t, s) * _share(t)
+
+
+def _growth(t: Level, s: Level) -> float:
+    """n_s times the integral of ln(lam / lam_t) dlam from t to s."""
+    return _share(s) * math.log(_signal_to_noise(s) / _signal_to_noise(t)) - _drift(t, s)
+
+
+def _held(x: Tensor, x_in: Tensor, x0: Tensor, t: Level, s: Level) -> Tensor:
+    """The state at level `s` if x_0 stayed as it is all the way, exactly."""
+    ratio = _ratio(t, s)
+    return ratio * x + _drift(t, s) * x0 + (float(s.residual) - ratio * float(t.residual)) * x_in
 
 
 def straight(levels: Sequence[Level]) -> tuple[Move, ...]:

@@ -27,7 +27,7 @@ class Stub:
     name: str = "stub"
     seen: list = field(default_factory=list)
     device = torch.device("cpu")
-    backend = "eager"
+    backend, budget = "eager", None
     recipe = SimpleNamespace(task="restore")
 
     @property
@@ -49,7 +49,7 @@ class Stub:
         ]
 
 
-def load(source, device="auto", settings=(), *, backend="eager", calibration=()):
+def load(source, device="auto", settings=(), *, backend="eager", calibration=(), budget=None):
     """A stub for "stub" and "stub:0.1", which takes so many seconds."""
     name, _, seconds = str(source).partition(":")
     return Stub(float(seconds or 0), name=name)

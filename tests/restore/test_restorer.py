@@ -268,11 +268,36 @@ def test_auto_is_a_device():
     assert pick_device("cpu") == torch.device("cpu")
 
 
-@pytest.mark.parametrize("changed", ["sampling.eta=1.0", "sampling.sampler=multistep", "sampling.grid=quadratic"])
+CHANGES = [
+    "sampling.eta=1.0",
+    "sampling.sampler=multistep",
+    "sampling.sampler=heun",
+    "sampling.grid=quadratic",
+    "sampling.times=[[999, 700, 300, 100]]",
+]
+
+
+@pytest.mark.parametrize("changed", CHANGES)
 def test_the_recipes_sampling_is_what_runs(untrained, changed):
     image, plain = torch.full((3, 8, 8), 0.5), "sampling.eta=0.0"
     one, other = (Restorer(untrained(*settings))(image, steps=4) for settings in ((plain,), (plain, changed)))
     assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("sampler", ["general", "multistep", "heun"])
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_steps_are_network_calls_whatever_the_sampler(untrained, sampler, noise):
+    settings = ["schedule.length=6", f"schedule.total_noise={noise}", "sampling.eta=0.0", f"sampling.sampler={sampler}"]
+    restorer, image = Restorer(untrained(*settings)), torch.full((3, 8, 8), 0.5)
+    calls = []
+    restorer.denoiser.backbone.register_forward_hook(lambda *_: calls.append(1))
+    for steps in range(1, 7):
+        calls.clear()
+        assert torch.isfinite(restorer(image, steps=steps)).all()
+        assert len(calls) == steps
+    for steps in (-1, 0, 7):
+        with pytest.raises(ConfigError, match=f"steps is {steps}; allowed are 1 to 6"):
+            restorer(image, steps=steps)
 
 
 def test_a_deterministic_sampler_refuses_fresh_noise(untrained):

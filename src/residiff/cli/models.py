@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from residiff.cli.console import note, out, show_json, show_table
+from residiff.cli.console import interruptible, note, out, progress, show_json, show_table
 
 app = typer.Typer(
     no_args_is_help=True, help="The models that are here.", epilog="Example: residiff models info denoise"
@@ -102,6 +102,64 @@ def export(
     for path in (done.graph, done.sampler):
         note(f"wrote {path}")
     note(f"largest difference to the network here: {done.difference:.1e}")
+
+
+@app.command("tune", epilog="Example: residiff models tune denoise --steps 1,2,3,5 -o tuned.safetensors")
+def tune(
+    model: Annotated[str, typer.Argument(help="A bundled name, file, folder or hub id.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model file to write, .safetensors.")],
+    steps: Annotated[
+        str, typer.Option(metavar="N,N,...", help="Numbers of steps to find the best times for.")
+    ] = "1,2,3,5",
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A set of pairs; procedural ones by default.")
+    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
+    own: Annotated[bool, typer.Option("--own", help="Aim at its own results in many steps, not at the truth.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    json: Json = False,
+) -> None:
+    """Find the times at which a model is best asked, by measured error, and how quality and time go with the steps."""
+    from dataclasses import replace
+
+    from residiff import models
+    from residiff import recipe as recipes
+    from residiff.checkpoint import load_model, save_model
+    from residiff.restore import pick_device
+    from residiff.train import Tuner, calibration, tuned_model
+
+    held = load_model(models.find(model))
+    held = replace(held, recipe=recipes.override(held.recipe, set_ or []))
+    pairs = calibration(held.recipe, data)
+    tuner = Tuner(held, pairs.held_out, _numbers(steps), pick_device(device), own=own)
+    results = []
+    with progress() as bar:
+        task = bar.add_task("tuning", total=len(tuner.steps))
+        for found in interruptible(tuner.tuned()):
+            results.append(found)
+            bar.update(task, advance=1, description=f"tuned {found.steps}")
+    curve = tuner.curve(results, str(pairs.record["of"]))
+    made = tuned_model(held, results, curve)
+    save_model(output, made, next(iter(made.weights.values())).dtype)
+    rows = [
+        {"steps": one.steps, "times": list(one.times), "PSNR": round(one.psnr, 2), "own_times": round(one.own, 2)}
+        | {"s_a_megapixel": float(f"{point.seconds_per_megapixel:.3g}")}
+        for one, point in zip(results, curve.points, strict=True)
+    ]
+    if json:
+        show_json({"output": output, "tuned": rows, "curve": curve.facts()})
+        return
+    show_table(rows)
+    note(f"wrote {output}")
+
+
+def _numbers(text: str) -> list[int]:
+    """The numbers of "1,2,3"; `ConfigError` where it does not read so."""
+    from residiff.errors import ConfigError
+
+    if not all(part.strip().isdecimal() for part in text.split(",")):
+        raise ConfigError(f"steps is {text!r}; give numbers with commas between them, 1,2,5")
+    return [int(part) for part in text.split(",")]
 
 
 @app.command("cost", epilog="Example: residiff models cost denoise --size 256 --size 1024x768 --steps 1 --steps 5")

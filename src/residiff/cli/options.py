@@ -12,6 +12,7 @@ Output: TypeAlias = Annotated[str, typer.Option("--output", "-o", help="Picture 
 Model: TypeAlias = Annotated[str, typer.Option("--model", "-m", help="Bundled name, file, folder, hub id.")]
 Mask: TypeAlias = Annotated[Path | None, typer.Option(help="White where to work; or a folder.")]
 Steps: TypeAlias = Annotated[int | None, typer.Option(help="Of sampling; else the model's own.")]
+BudgetOf: TypeAlias = Annotated[str | None, typer.Option("--budget", metavar="TIME", help="Or as many as fit.")]
 Seed: TypeAlias = Annotated[int, typer.Option(help="Of the noise; 0.", show_default=False)]
 Strength: TypeAlias = Annotated[float, typer.Option(help="0 keeps the input, 1 is all.", show_default=False)]
 Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", show_default=False)]

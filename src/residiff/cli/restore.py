@@ -25,6 +25,7 @@ class Loading:
     device: str
     backend: str = "eager"
     calibrate: Path | None = None
+    budget: float | None = None
 
     def load(self, options: Options) -> Restorer:
         """Load it; `ConfigError` where it is none that restores."""
@@ -35,7 +36,14 @@ class Loading:
         if self.calibrate is not None and self.backend != "openvino-int8":
             raise ConfigError(f"--calibrate is for --backend openvino-int8, not {self.backend}; leave it out")
         pictures = [] if self.calibrate is None else [images.read(path) for path in images.list_images(self.calibrate)]
-        restorer = load(self.model, self.device, options.settings, backend=self.backend, calibration=pictures)
+        restorer = load(
+            self.model,
+            self.device,
+            options.settings,
+            backend=self.backend,
+            calibration=pictures,
+            budget=self.budget,
+        )
         if restorer.recipe.task == "generate":
             raise ConfigError(f"model {restorer.descriptor.name!r} makes pictures from noise; use `residiff generate`")
         return restorer
@@ -56,8 +64,9 @@ class Way:
 
 def restore(
     sources: given.Sources, output: given.Output, model: given.Model, mask: given.Mask = None,
-    steps: given.Steps = None, seed: given.Seed = 0, strength: given.Strength = 1.0, tile: given.TileOf = "auto",
-    samples: given.Samples = 1, antithetic: given.Antithetic = False, keep: given.Keep = False,
+    steps: given.Steps = None, budget: given.BudgetOf = None, seed: given.Seed = 0, strength: given.Strength = 1.0,
+    tile: given.TileOf = "auto", keep: given.Keep = False,
+    samples: given.Samples = 1, antithetic: given.Antithetic = False,
     device: given.Device = "auto", backend: given.Backend = "eager", calibrate: given.Calibrate = None,
     recursive: given.Recursive = False, resume: given.Resume = False, skip_existing: given.SkipExisting = False,
     shard: given.ShardOf = None, frames: given.Frames = False, watch: given.Watch = False,
@@ -78,7 +87,7 @@ def restore(
             tile=tile, keep=keep, samples=samples, antithetic=antithetic,
         )  # fmt: skip
         _check(way, batch)
-        loading = Loading(model, device, backend, calibrate)
+        loading = Loading(model, device, backend, calibrate, _seconds(budget, steps))
         if "-" in (*sources, output):
             source = piped(sources, output, way == Way() and not save_steps and samples == 1)
             return pipe(source, output, mask, loading.load(options), options)
@@ -126,6 +135,15 @@ def _watch(asked: _Asked, options: Options, held: bool) -> None:
     restorer = asked.loading.load(options)
     run = Run(restorer, options, asked.output, resume=True, held=held)
     watch_run(run, lambda: survey(asked.sources, asked.output, options, asked.mask, recursive=asked.recursive))
+
+
+def _seconds(budget: str | None, steps: int | None) -> float | None:
+    from residiff.errors import ConfigError
+    from residiff.restore import parse_seconds
+
+    if budget is not None and steps is not None:
+        raise ConfigError("--steps says how many, and --budget chooses; leave one of them out")
+    return None if budget is None else parse_seconds(budget)
 
 
 def _check(way: Way, batch: int) -> None:

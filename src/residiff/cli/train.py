@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,12 +34,24 @@ class Task:
     workers: int
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a run begins from: the weights of a model, a teacher, or where it stopped."""
+
+    init: ModelFile | None
+    teacher: ModelFile | None
+    resume: bool
+    override: bool
+
+
 def train(
-    recipe: Annotated[str, typer.Argument(help="A preset's name, or a .toml file.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="The run's folder.")],
+    recipe: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="A preset's name, or a .toml file.")] = None,
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="A set: see `data layouts`.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="K=VALUE", help="Change the recipe.")] = None,
     init: Annotated[str | None, typer.Option(metavar="MODEL", help="Start from its weights.")] = None,
+    distill: Annotated[str | None, typer.Option(metavar="MODEL", help="Learn to do in few steps what it does.")] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="... in so many: 1.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     override: Annotated[bool, typer.Option("--override", help="... though the recipe changed.")] = False,
     choose_on_test: Annotated[bool, typer.Option("--choose-on-test", help="Validate on the test split.")] = False,
@@ -55,17 +68,26 @@ def train(
     """Train a model by a recipe, on procedural pictures or a set of pairs; docs/training.md says how."""
     from residiff import recipe as recipes
     from residiff.restore import pick_device
-    from residiff.train import started, training_data
+    from residiff.train import distilled, started, training_data
 
     _check_options(probe=probe, alone=resume or init is not None, objective=auto_objective)
     _check_needs("--alpha-rate", alpha_rate is not None, "--auto-objective", auto_objective)
     _check_needs("--budget", budget is not None, "--probe", probe)
     _check_needs("--override", override, "--resume", resume)
+    _check_needs("--steps", steps is not None, "--distill", distill is not None)
     place = started(str(pick_device(device)), processes)
     if not place.is_first:
         silence()
     on_test = ["validation.on=test"] if choose_on_test else []
-    chosen = recipes.override(recipes.read(recipe), [*(set_ or []), *on_test])
+    changes, teacher = [*(set_ or []), *on_test], _model(distill)
+    if teacher is not None:
+        others = {"--init": init, "--auto-batch": auto_batch, "--probe": probe, "--auto-objective": auto_objective}
+        _check_alone("--distill", others)
+    if teacher is not None and recipe is None:
+        chosen = distilled(teacher, 1 if steps is None else steps, changes)
+    else:
+        _check_alone("RECIPE, which says it,", {"--steps": steps})
+        chosen = recipes.override(recipes.read(_named(recipe)), changes)
     if auto_batch:
         chosen = _fitted(chosen, place, output if resume else None)
     if probe:
@@ -73,12 +95,25 @@ def train(
     task = Task(chosen, training_data(chosen, data), data, output, place, workers)
     if auto_objective:
         task = _decided(task, 8e-5 if alpha_rate is None else alpha_rate, resume=resume)
-    return _train(task, _start(init), resume=resume, override=override, tensorboard=tensorboard)
+    start = Start(_model(init), teacher, resume, override)
+    return _train(task, start, tensorboard=tensorboard)
 
 
 def _check_needs(option: str, given: bool, other: str, is_there: bool) -> None:
     if given and not is_there:
         raise ConfigError(f"{option} is of {other}; give both or neither")
+
+
+def _check_alone(option: str, others: Mapping[str, object]) -> None:
+    for other, given in others.items():
+        if given:
+            raise ConfigError(f"{option} does not go with {other}; leave one of them out")
+
+
+def _named(recipe: str | None) -> str:
+    if recipe is None:
+        raise ConfigError("name a recipe: a preset, or a .toml file; `residiff recipes list` lists the presets")
+    return recipe
 
 
 def _check_options(*, probe: bool, alone: bool, objective: bool) -> None:
@@ -96,21 +131,29 @@ def _fitted(recipe: Recipe, processes: Processes, folder: Path | None) -> Recipe
     return parse(processes.told_text(chosen.toml()), recipe.name)
 
 
-def _start(init: str | None) -> ModelFile | None:
+def _model(source: str | None) -> ModelFile | None:
     from residiff import models
     from residiff.checkpoint import load_model
 
-    return None if init is None else load_model(models.find(init))
+    return None if source is None else load_model(models.find(source))
 
 
-def _train(task: Task, start: ModelFile | None, *, resume: bool, override: bool, tensorboard: bool) -> None:
+def _train(task: Task, start: Start, *, tensorboard: bool) -> None:
     from residiff import train as training
     from residiff.train.trackers import TensorBoardTracker
 
     recipe, output = task.recipe, task.output
     with (
         stop_on_signals() as stop,
-        training.open_run(recipe, output, task.processes, resume=resume, override=override, init=start) as run,
+        training.open_run(
+            recipe,
+            output,
+            task.processes,
+            resume=start.resume,
+            override=start.override,
+            init=start.init,
+            teacher=start.teacher,
+        ) as run,
     ):
         run.held_out = task.data.record
         note(f"{recipe.name}: step {run.step} of {recipe.training.iterations}")
@@ -124,6 +167,8 @@ def _train(task: Task, start: ModelFile | None, *, resume: bool, override: bool,
                 _show(bar, run, state)
         for tracker in trackers:
             tracker.close()
+        if start.teacher is not None:
+            _compare(run, start.teacher, task.data)
         _finish(run, task.folder)
     if run.stopped:
         # Another process was told
@@ -141,6 +186,18 @@ def _show(bar: Bar, run: Run, state: Progress) -> None:
     bar.update(bar.tasks[0].id, completed=state.step, description=f"loss {state.loss:.4f}", speed=speed, score=score)
     if bar.disable and state.step % max(1, total // 20) == 0:
         note(f"step {state.step}, loss {state.loss:.4f}, {state.seconds:.0f} s, {speed} {score}".rstrip())
+
+
+def _compare(run: Run, teacher: ModelFile, data: TrainingData) -> None:
+    """Write and show how well teacher and student restore what was held out."""
+    from residiff.checkpoint import load_model
+    from residiff.train import BEST, before_and_after
+
+    if run.stopped or not run.processes.is_first or not data.held_out:
+        return
+    found = before_and_after(teacher, load_model(run.folder / BEST), data.held_out, run.processes.device)
+    found.write(run.folder)
+    show_table([{key: round(value, 2) for key, value in row._asdict().items()} for row in found.rows])
 
 
 def _finish(run: Run, data: Path | None) -> None:

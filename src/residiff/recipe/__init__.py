@@ -15,10 +15,11 @@ from residiff.recipe.keys import KINDS, setting, still_unknown
 from residiff.recipe.reading import MAX_FILES, names, parse, read
 from residiff.recipe.schema import json_schema
 from residiff.recipe.settings import Network, Sampling
-from residiff.recipe.training import Optimiser, Plateau, Training, Validation
+from residiff.recipe.training import Distil, Optimiser, Plateau, Training, Validation
 
 __all__ = [
     "KINDS",
+    "Distil",
     "MAX_FILES",
     "MAX_LINE",
     "MAX_PARAMETERS",

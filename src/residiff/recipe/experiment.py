@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 import tomli_w
@@ -10,7 +11,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from residiff.data.settings import DataSettings
+from residiff.data.settings import DataSettings, Pairing
 from residiff.denoiser import MASK_FORMS, TIME_INPUTS, Denoiser
 from residiff.errors import ConfigError, check_range
 from residiff.nn import AnyBackbone, UNetSettings
@@ -90,6 +91,11 @@ class Recipe(Settings):
             return Clamp.NONE
         return PUBLISHED_CLAMPS.get(self.schedule.kind, Clamp.NONE)
 
+    @property
+    def has_truth(self) -> bool:
+        """Whether there are true pictures to compare results with; generation and unpaired translation have none."""
+        return self.task != "generate" and self.data.pairing is Pairing.NAME
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         """Make every check, and tell the fault of each, a line each."""
@@ -97,10 +103,12 @@ class Recipe(Settings):
         for check in (
             self._check_network,
             self._check_steps,
+            self._check_times,
             self._check_order,
             self._check_solver,
             self._check_readjusted,
             self._check_optimiser,
+            self._check_distil,
             self._check_origin,
         ):
             try:
@@ -126,6 +134,16 @@ class Recipe(Settings):
                 "training.optimiser.per_head needs two U-Nets: backbone unet, and a prediction of two heads"
             )
 
+    def _check_distil(self) -> None:
+        distil = self.training.distil
+        if distil is None:
+            return
+        check_range("training.distil.steps", distil.steps, 1, len(self.schedule))
+        if self.sampling.eta:
+            raise ConfigError("training.distil is from noise to result, which sampling.eta makes many of; set it to 0")
+        if distil.truth and not self.has_truth:
+            raise ConfigError("training.distil.truth needs true pictures, and these data have none; set it to 0")
+
     def _check_origin(self) -> None:
         """Each setting that is said to be unknown is one of the recipe's."""
         for key in () if self.origin is None else self.origin.unknown:
@@ -137,6 +155,16 @@ class Recipe(Settings):
         grid = self.sampling.grid
         if grid.startswith("leading") and not isinstance(self.schedule, DDPM | ConvertedDDPM):
             raise ConfigError(f"sampling.grid {grid} starts below T - 1, which only DDPM's schedules may")
+
+    def _check_times(self) -> None:
+        start, every = len(self.schedule) - 1, self.sampling.times
+        for times in every:
+            falls = all(later < earlier for earlier, later in pairwise(times))
+            if not times or times[0] != start or not falls:
+                needed = f"each begins with T - 1 = {start} and falls; with [] the grid says them all"
+                raise ConfigError(f"sampling.times holds {list(times)}; {needed}")
+        if len({len(times) for times in every}) < len(every):
+            raise ConfigError("sampling.times says twice how to visit the same number of levels; leave one of them out")
 
     def _check_order(self) -> None:
         """A network of one head is told one time only, which must tell it something."""
@@ -153,12 +181,11 @@ class Recipe(Settings):
 
     def _check_solver(self) -> None:
         sampling = self.sampling
-        if sampling.sampler == "multistep" and (
-            sampling.eta or sampling.order != "simultaneous" or sampling.readjusted
-        ):
+        walks_otherwise = sampling.eta or sampling.order != "simultaneous" or sampling.readjusted
+        if sampling.sampler in ("multistep", "heun") and walks_otherwise:
             raise ConfigError(
-                "sampling.sampler multistep is deterministic and walks the trained levels; set sampling.eta = 0, "
-                "sampling.order = simultaneous and no sampling.readjusted, or take general"
+                f"sampling.sampler {sampling.sampler} is deterministic and walks the trained levels; set "
+                "sampling.eta = 0, sampling.order = simultaneous and no sampling.readjusted, or take general"
             )
 
     def _check_readjusted(self) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field
 from residiff.nn import AnyBackbone, NAFNetSettings
 from residiff.prediction import Clamp
 from residiff.recipe.base import Settings
-from residiff.schedule import AnySchedule
+from residiff.schedule import GRIDS, AnySchedule, Level, Schedule
 
 
 class Network(Settings):
@@ -44,11 +44,14 @@ class Sampling(Settings):
 
     Parameters
     ----------
-    steps : how often the network is asked, at most as often as the schedule has levels
+    steps : how often the network is asked, at most as often as the schedule has levels (orders in two halves ask twice
+        as often)
     eta : the share of the full variance that the fresh noise has; 0 adds none
     grid : which levels are visited; the "leading" ones are diffusers', for schedules that start from noise
+    times : the levels that are visited in place of the grid's, for each number of them that is given, as `residiff
+        models tune` finds them: [[999, 420], [999, 600, 200]] say, each from T - 1 downwards
     sampler : "general" is the step of the whole family, "direct" DDIM's, which differs where estimates are clamped,
-        "multistep" the solver of second order
+        "multistep" the solver of second order, "heun" one that visits half as many levels and asks twice at each
     order : in which order residual and noise are removed; all but "simultaneous" need a network that is told two times
     readjusted : another schedule of the same length to walk, on estimates made as if at the trained one's levels
         (RDDM's test-time readjustment)
@@ -57,8 +60,14 @@ class Sampling(Settings):
     steps: int = Field(default=5, ge=1, le=100_000)
     eta: float = Field(default=0.0, ge=0, le=1)
     grid: Literal["published", "even", "quadratic", "leading", "leading-1"] = "published"
-    sampler: Literal["general", "direct", "multistep"] = "general"
+    times: tuple[tuple[Annotated[int, Field(ge=0, lt=100_000)], ...], ...] = Field(default=(), max_length=64)
+    sampler: Literal["general", "direct", "multistep", "heun"] = "general"
     order: Literal[
         "simultaneous", "residual-first", "noise-first", "published-residual-first", "residual-only", "noise-only"
     ] = "simultaneous"
     readjusted: Annotated[AnySchedule, Field(discriminator="kind")] | None = None
+
+    def visits(self, schedule: Schedule, count: int) -> tuple[Level, ...]:
+        """The `count` levels of `schedule` that are visited, by `times` or else by `grid`, and the clean one last."""
+        chosen = next((times for times in self.times if len(times) == count), None)
+        return schedule.levels(count, GRIDS[self.grid] if chosen is None else lambda _length, _count: chosen)

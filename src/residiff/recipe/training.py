@@ -41,6 +41,21 @@ class Plateau(Settings):
     cooldown: int = Field(default=20, ge=0, le=1_000_000)
 
 
+class Distil(Settings):
+    """What a student learns from, where a model is trained to do in few steps what another does in many.
+
+    Parameters
+    ----------
+    teacher : SHA-256 of the other's file
+    steps : that the teacher takes
+    truth : share of the loss that is to the true picture, the rest being to the teacher's result
+    """
+
+    teacher: str = Field(pattern=r"^[0-9a-f]{64}$")
+    steps: int = Field(ge=1, le=100_000)
+    truth: float = Field(default=0.5, ge=0, le=1)
+
+
 class Training(Settings):
     """How it is trained.
 
@@ -78,6 +93,7 @@ class Training(Settings):
     seed : of weights, pictures, times and noise
     save_seconds : seconds between the states that a run is continued from
     keep : how many of the last states are kept
+    distil : what is learnt from another model in place of the data's noise (`residiff train --distill`)
     """
 
     iterations: int = Field(default=10_000, ge=1, le=100_000_000)
@@ -109,6 +125,7 @@ class Training(Settings):
     seed: int = Field(default=10, ge=0, lt=2**63)
     save_seconds: float = Field(default=120.0, gt=0)
     keep: int = Field(default=3, ge=2, le=1000)
+    distil: Distil | None = None
 
 
 class Validation(Settings):

@@ -12,11 +12,12 @@ from residiff import environment
 from residiff.errors import ConfigError
 from residiff.files import write_bytes
 from residiff.plots.history import Event, History
+from residiff.plots.steps import steps_svg
 from residiff.plots.training import Panel, panel_svg, panels, plot_training, thinned
 from residiff.reports.pages import Curve, curve, template
 from residiff.reports.run_folder import RunFolder, read_run
 from residiff.reports.words import duration, in_words, moment, over, plural, signed, source
-from residiff.train import RECIPE
+from residiff.train import RECIPE, BeforeAfter, read_before_after
 
 TEMPLATE = "training.html"
 MAX_ROWS = 24
@@ -29,6 +30,13 @@ class Tile(NamedTuple):
     label: str
     value: str
     note: str = ""
+
+
+class Distilled(NamedTuple):
+    """Teacher and student compared, and that as a curve."""
+
+    found: BeforeAfter
+    curve: Curve
 
 
 class Row(NamedTuple):
@@ -74,6 +82,7 @@ def training_report(folder: Path, data: Path | None = None) -> bytes:
         outcome=list(_outcome(run)),
         tiles=list(_tiles(run)),
         curves=[_curve(run.history, panel) for panel in panels([run.history])],
+        distilled=_distilled(folder),
         table=_table(run),
         validations=len(_validated(run.history)),
         held_out=_held_out(run),
@@ -186,6 +195,19 @@ def _curve(history: History, panel: Panel) -> Curve:
     return curve(lambda theme: panel_svg(history, panel, theme), alt)
 
 
+def _distilled(folder: Path) -> Distilled | None:
+    """The section on teacher and student, where the run has them."""
+    found = read_before_after(folder)
+    if found is None:
+        return None
+    lines = {
+        "teacher": {row.steps: row.before for row in found.rows},
+        "student": {row.steps: row.after for row in found.rows},
+    }
+    alt = "PSNR of teacher and student against steps."
+    return Distilled(found, curve(lambda theme: steps_svg(lines, theme.settings, theme.colours), alt))
+
+
 def _validated(history: History) -> list[int]:
     return [int(step) for step in history.scores["loss"].steps] if "loss" in history.scores else []
 
@@ -262,7 +284,9 @@ def _continuing(run: RunFolder, data: Path | None) -> Command:
     mixed = run.recipe is not None and bool(run.recipe.data.mixture)
     own = not mixed and (told.startswith("procedural") or not told)
     place = [] if data is None and own else ["--data", "DIR" if data is None else str(data)]
-    line = ["residiff", "train", str(run.folder / RECIPE), "-o", str(run.folder), "--resume", *place]
+    taught = run.recipe is not None and run.recipe.training.distil is not None
+    learnt = ["--distill", "TEACHER"] if taught else []
+    line = ["residiff", "train", str(run.folder / RECIPE), "-o", str(run.folder), "--resume", *learnt, *place]
     if planned is None or run.history.last < planned:
         return Command("Continue the run after an interruption", shlex.join(line))
     longer = [*line, "--override", "--set", f"training.iterations={2 * planned}"]

@@ -2,6 +2,7 @@
 
 from residiff.restore.answers import Answers
 from residiff.restore.batch import There, left_to_do, restore_all
+from residiff.restore.budget import Budget, parse_seconds
 from residiff.restore.devices import pick_device
 from residiff.restore.estimating import Estimate, estimate
 from residiff.restore.failures import Failures, write_failures
@@ -21,6 +22,7 @@ from residiff.restore.work import Result, restore_bytes, restore_file
 
 __all__ = [
     "Answers",
+    "Budget",
     "Descriptor",
     "Estimate",
     "Failures",
@@ -51,6 +53,7 @@ __all__ = [
     "left_to_do",
     "load",
     "origin",
+    "parse_seconds",
     "pick_device",
     "plan",
     "provenance_of",

@@ -21,11 +21,12 @@ def load(
     *,
     backend: str = "eager",
     calibration: Sequence[Picture] = (),
+    budget: float | None = None,
 ) -> Restorer:
     """A restorer of the model `source`: a bundled name, a model file, a folder, or a hub id.
 
     `settings` such as "sampling.order=residual-first" or "prediction.drive=residual" stand in place of the recipe's.
-    `backend` and `calibration` are those of `Restorer`.
+    `backend`, `calibration` and `budget` are those of `Restorer`.
 
     Raises
     ------
@@ -39,7 +40,7 @@ def load(
     model = load_model(models.find(source))
     if settings:
         model = replace(model, recipe=_resettled(model.recipe, list(settings)))
-    return Restorer(model, device, backend, calibration)
+    return Restorer(model, device, backend, calibration, budget=budget)
 
 
 def _resettled(recipe: Recipe, settings: list[str]) -> Recipe:

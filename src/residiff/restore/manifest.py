@@ -93,7 +93,7 @@ def difference(record: Record, model_sha256: str, settings: Settings, batch: int
     then = record.provenance
     if then.model_sha256 != model_sha256:
         return "made by another model"
-    if then.settings != settings or (batch is not None and then.made.batch != batch):
+    if not then.settings.same_as(settings) or (batch is not None and then.made.batch != batch):
         return "made with other settings"
     return ""
 

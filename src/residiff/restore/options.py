@@ -102,8 +102,11 @@ class Options:
         rest = (strip, allow_truncated, tuple(settings), batch, parse_tile(tile), keep, samples, antithetic)
         return cls(*head, *rest)
 
-    def recorded(self, steps: int, format: Format) -> Settings:
-        """What a result depends on beside picture, mask and model; `steps` are those that were taken."""
+    def recorded(self, steps: int, format: Format, budget: float | None = None) -> Settings:
+        """What a result depends on beside picture, mask and model.
+
+        `steps` are those that were taken; `budget`, in seconds, is what they were chosen by.
+        """
         return Settings(
             steps=steps,
             seed=self.seed,
@@ -118,6 +121,7 @@ class Options:
             keep=self.keep,
             samples=self.samples,
             antithetic=self.antithetic,
+            budget=budget,
         )
 
 
@@ -139,6 +143,11 @@ class Settings(BaseModel):
     keep: bool = False
     samples: int = 1
     antithetic: bool = False
+    budget: float | None = None
+
+    def same_as(self, other: Settings) -> bool:
+        """Whether both give the same: of one budget the time decides on the steps, and either is as good."""
+        return self == (other.model_copy(update={"steps": self.steps}) if self.budget is not None else other)
 
     def options(self) -> Options:
         """Options that give the same again; `ConfigError` if they cannot be."""

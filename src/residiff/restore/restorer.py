@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 
 from residiff.checkpoint import Card, ModelFile
+from residiff.curve import Curve, machine
 from residiff.data.images import Picture
 from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import MASK_FORMS, from_model, to_model
@@ -20,6 +23,7 @@ from residiff.inference import check_order, sampled
 from residiff.memory import available
 from residiff.noise import NoiseSource, seeded_noise
 from residiff.restore.answers import Answers, Draw, Gathered, draws
+from residiff.restore.budget import Budget
 from residiff.restore.calibration import prepared
 from residiff.restore.devices import pick_device
 from residiff.restore.keeping import Keeping, Known
@@ -64,10 +68,17 @@ class Restorer:
     device : "cpu", "cuda", "cuda:1", "mps", or "auto" for the fastest there is
     backend : what runs the network, a name of `residiff.backends.Backend`; "eager" is always the same
     calibration : pictures that "openvino-int8" finds its ranges on; procedural ones where there are none
+    budget : seconds that a picture may take: where no number of steps is asked for, as many are taken as pay and fit
     """
 
     def __init__(
-        self, model: ModelFile, device: str = "cpu", backend: str = "eager", calibration: Sequence[Picture] = ()
+        self,
+        model: ModelFile,
+        device: str = "cpu",
+        backend: str = "eager",
+        calibration: Sequence[Picture] = (),
+        *,
+        budget: float | None = None,
     ) -> None:
         self.recipe = model.recipe
         self.device, self.backend = pick_device(device), backend
@@ -87,6 +98,7 @@ class Restorer:
             sha256=model.sha256,
             card=model.card,
         )
+        self.budget = None if budget is None else self._budgeted(budget)
 
     def __call__(
         self,
@@ -107,7 +119,7 @@ class Restorer:
         ----------
         image : the degraded picture
         mask : where to work, of the same size, white being yes; needed by some models, refused by the others
-        steps : how many, 1 to T; the recipe's own number if None
+        steps : how many, 1 to T; if None what the budget allows, or the recipe's own number
         seed : of the noise; the same one gives the same result
         strength : 0 gives the input, 1 the result, between them a blend
         tile : side of the tiles that a picture is restored in; "auto" where it would not fit into memory, 0 never
@@ -162,7 +174,7 @@ class Restorer:
         negative. The rest as calling the restorer.
         """
         check_range("strength", strength, 0, 1)
-        gathered = Gathered()
+        gathered, steps = Gathered(), self.steps_for(picture, count) if steps is None else steps
         for draw in draws(seed, count, antithetic):
             self.check(steps=steps, seed=draw.seed, masked=mask is not None, keep=keep)
             result = self._restored(picture, mask, steps, draw, tile, keep)
@@ -182,6 +194,7 @@ class Restorer:
                 return self._cropped(picture, last.x[0])
             pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
             held = Sources(Held(pixels), None if mask is None else Held(mask.pixels), self.descriptor.size_multiple)
+            steps = self.steps_for(picture) if steps is None else steps
             large = self.large(tiling, lambda: nullcontext(held), steps=steps, keep=keep)
             return torch.cat([part for _, part in replace(large, draw=draw).rows()], dim=1)
 
@@ -207,6 +220,7 @@ class Restorer:
             known = torch.cat([self._known(picture) for picture in pictures]) if keep else None
             noise = seeded_noise(seed, x_in.shape, self.device)
             matte = torch.cat(mattes) if mattes else None
+            steps = self.steps_for(pictures[0]) if steps is None else steps
             states = self.sample(x_in, noise, steps, self._encoded(matte), None, self._keeping(known, matte))
             (last,) = deque(states, maxlen=1)
             results = zip(pictures, last.x, strict=True)
@@ -286,6 +300,7 @@ class Restorer:
         self, picture: Picture, mask: Picture | None, steps: int | None, draw: Draw, order: str | None, keep: bool
     ) -> Iterator[State]:
         x_in, matte = self._input(picture), None if mask is None else self._mask(picture, mask)
+        steps = self.steps_for(picture) if steps is None else steps
         noise = seeded_noise(draw.seed, x_in.shape, self.device, negative=draw.negative)
         known = self._keeping(self._known(picture), matte) if keep else None
         return self.sample(x_in, noise, steps, self._encoded(matte), order, known)
@@ -320,6 +335,30 @@ class Restorer:
         asked = self.denoiser if known is None else Keeping(self.denoiser, known)
         with memory_errors():
             yield from sampled(asked, self.recipe, x_in, noise, steps=steps, condition=condition, order=order)
+
+    def steps_for(self, picture: Picture, samples: int = 1) -> int:
+        """How many steps so many samples of a picture are made in where none are asked for: what the budget allows."""
+        if self.budget is None:
+            return self.descriptor.steps
+        return self.budget.tell(samples * picture.pixels[0].numel())
+
+    def _budgeted(self, seconds: float) -> Budget:
+        curve = Curve.of_card(self.descriptor.card)
+        here = curve is not None and curve.machine == machine(self.device)
+        return Budget(seconds, curve, self.descriptor.steps, here=here, call=self._seconds_a_megapixel)
+
+    def _seconds_a_megapixel(self, pixels: int) -> float:
+        """What a network call takes, timed on a grey picture of about so many pixels, after one that is not."""
+        multiple = self.descriptor.size_multiple
+        side = multiple * math.ceil(math.sqrt(pixels) / multiple)
+        x_in = torch.zeros((1, 3, side, side), device=self.device)
+        mask = MASK_FORMS[self.recipe.network.mask_form].encode(x_in[:, :1]) if self.descriptor.needs_mask else None
+        for _ in range(2):
+            began = time.perf_counter()
+            (end,) = deque(self.sample(x_in, lambda: x_in, 1, mask), maxlen=1)
+            # Waits until it is there
+            end.x[0, 0, 0, 0].item()
+        return (time.perf_counter() - began) / (side * side / 1e6)
 
     def _input(self, picture: Picture) -> Tensor:
         pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)

@@ -19,6 +19,7 @@ from residiff.data.images import Format, ImageFile, Picture
 from residiff.errors import ConfigError, ImageUnsupportedError
 from residiff.files import sha256, write_bytes
 from residiff.restore.answers import Answers
+from residiff.restore.budget import Budget
 from residiff.restore.jobs import Job, alike, shown
 from residiff.restore.memory import memory_errors
 from residiff.restore.options import Options, Settings
@@ -64,6 +65,13 @@ class Restores(Protocol):
     @property
     def backend(self) -> str:
         """What runs the network."""
+
+    @property
+    def budget(self) -> Budget | None:
+        """The time that a picture may take."""
+
+    def steps_for(self, picture: Picture, samples: int = 1) -> int:
+        """How many steps are made where none are asked for."""
 
     def check(self, *, steps: int | None, seed: int, masked: bool, keep: bool = False) -> None:
         """Raise `ConfigError` unless the model can run so."""
@@ -250,7 +258,7 @@ def encode(
         source=shown(decoded.name),
         source_sha256=source_sha256,
         mask_sha256=mask_sha256,
-        settings=settings_of(options, restorer, format),
+        settings=settings_of(options, restorer, format, decoded.picture),
         made=Made(
             torch=str(torch.__version__),
             device=restorer.device.type,
@@ -265,9 +273,13 @@ def encode(
     return Result(data, provenance, change(decoded.picture.pixels, restored.pixels))
 
 
-def settings_of(options: Options, restorer: Restores, format: Format) -> Settings:
-    """What a result written as `format` depends on."""
-    return options.recorded(restorer.descriptor.steps if options.steps is None else options.steps, format)
+def settings_of(options: Options, restorer: Restores, format: Format, picture: Picture | None = None) -> Settings:
+    """What a result written as `format` depends on; where there is a budget, the steps are those for `picture`."""
+    steps, budget = options.steps, restorer.budget
+    if steps is None and budget is not None and picture is not None:
+        steps = restorer.steps_for(picture, options.samples)
+    taken = restorer.descriptor.steps if steps is None else steps
+    return options.recorded(taken, format, None if budget is None else budget.seconds)
 
 
 def change(before: Tensor, after: Tensor) -> float:

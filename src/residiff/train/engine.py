@@ -22,6 +22,7 @@ from residiff.data.pair import Pair, Pairs
 from residiff.errors import CheckpointError, ConfigError, DivergedError, ModelFileError
 from residiff.recipe import Recipe, difference
 from residiff.train.clock import Clock
+from residiff.train.distil import teacher_of
 from residiff.train.keeping import clear_remains, keep, load, newest, states
 from residiff.train.learner import Learner, Outcome
 from residiff.train.log import Progress, RunLog, Score
@@ -49,12 +50,18 @@ class Run:
     recipe : what is trained, and how
     folder : what it writes, and continues from
     processes : those that train it together, and the device; alone on the CPU if None
+    teacher : the model that the recipe's `training.distil` names, and None where it has none; `ConfigError` otherwise
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, processes: Processes | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, folder: Path, processes: Processes | None = None, teacher: ModelFile | None = None
+    ) -> None:
         self.recipe, self.folder = recipe, folder
         self.processes = Processes(torch.device("cpu")) if processes is None else processes
-        self.learner = Learner(recipe, self.processes)
+        self.teacher = teacher_of(recipe, teacher, self.processes.device)
+        self.learner = Learner(recipe, self.processes, self.teacher)
+        if teacher is not None:
+            self.begin_from(teacher)
         self.log = RunLog(folder, writes=self.processes.is_first)
         self.step = 0
         self.source = ""
@@ -95,8 +102,10 @@ class Run:
             If too many of the pictures cannot be read.
         """
         settings = self.recipe.training
-        watcher = Watcher(self.recipe, self.folder, self.log, held_out, self.processes.device, trackers)
-        clock = Clock(settings.save_seconds, settings.batch * settings.accumulate, self.processes.device)
+        device = self.processes.device
+        objective = None if self.teacher is None else self.teacher.loss
+        watcher = Watcher(self.recipe, self.folder, self.log, held_out, device, trackers, objective)
+        clock = Clock(settings.save_seconds, settings.batch * settings.accumulate, device)
         with contextlib.closing(self.log):
             self._begin(pairs)
             yield from self._updates(pairs, workers, watcher, clock, stop)
@@ -279,22 +288,23 @@ def open_run(
     resume: bool = False,
     override: bool = False,
     init: ModelFile | None = None,
+    teacher: ModelFile | None = None,
 ) -> Iterator[Run]:
     """A run that holds `folder` for itself; with `resume` it continues, or says why it begins anew.
 
-    A run that begins takes the weights of `init`, where one is given, in place of random ones. With `override` a run is
-    continued though the recipe has changed.
+    A run that begins takes the weights of `init`, where one is given, or of the `teacher` that its recipe names, in
+    place of random ones. With `override` a run is continued though the recipe has changed.
 
     Raises
     ------
     ConfigError
-        If the folder holds a run already and `resume` is false.
+        If the folder holds a run already and `resume` is false, or the recipe names another teacher.
     LockedError
         If another process trains in the folder.
     CheckpointError
         If the newest whole state in the folder belongs to another recipe or does not fit its log.
     """
-    run = Run(recipe, folder, processes)
+    run = Run(recipe, folder, processes, teacher)
     with files.lock(folder) if run.processes.is_first else contextlib.nullcontext():
         if run.processes.is_first:
             clear_remains(folder)

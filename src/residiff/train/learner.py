@@ -23,6 +23,7 @@ from residiff.nn import checkpoint_blocks
 from residiff.recipe import Recipe
 from residiff.seeds import generator, seed_of
 from residiff.train.averages import Averages, local
+from residiff.train.distil import Teacher
 from residiff.train.optimisers import Optimisers
 from residiff.train.processes import Processes
 from residiff.train.rules import draw_times
@@ -60,9 +61,9 @@ class Draws:
 class _Objective(nn.Module):
     """The loss as a module, which is what several processes share."""
 
-    def __init__(self, denoiser: Denoiser, recipe: Recipe) -> None:
+    def __init__(self, denoiser: Denoiser, recipe: Recipe, teacher: Teacher | None) -> None:
         super().__init__()
-        self.denoiser, self.recipe = denoiser, recipe
+        self.denoiser, self.recipe, self.teacher = denoiser, recipe, teacher
 
     def forward(self, pairs: Pair, draws: Draws) -> Tensor:
         """The mean loss of pairs that are on the device."""
@@ -70,6 +71,8 @@ class _Objective(nn.Module):
         batch = shown(self.recipe.network, pairs, device)
         precision = PRECISIONS[settings.precision]
         with torch.autocast(device.type, precision, enabled=precision is not torch.float32):
+            if self.teacher is not None:
+                return self.teacher.loss(self.denoiser, batch, draws.noise)
             return self.denoiser.loss(
                 batch.x0,
                 batch.x_in,
@@ -89,9 +92,10 @@ class Learner:
     ----------
     recipe : what is trained, and how
     processes : those that share each update, and the device
+    teacher : whose results it learns, where it learns from a model
     """
 
-    def __init__(self, recipe: Recipe, processes: Processes) -> None:
+    def __init__(self, recipe: Recipe, processes: Processes, teacher: Teacher | None = None) -> None:
         self.recipe, self.processes, self.device = recipe, processes, processes.device
         settings = recipe.training
         # torch's layers draw from the global generator: leave it as it was
@@ -107,7 +111,7 @@ class Learner:
             self._shard()
         if settings.compiled:
             self.backbone.compile()
-        self.objective = self._shared(_Objective(self.denoiser, recipe))
+        self.objective = self._shared(_Objective(self.denoiser, recipe, teacher))
         self.optimisers = Optimisers(recipe, self.backbone)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "float16")
         self.averages = Averages(self.backbone.state_dict(), settings)

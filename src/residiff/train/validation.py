@@ -10,10 +10,9 @@ from torch import Tensor
 
 from residiff.data.pair import Pair
 from residiff.data.purposes import VALIDATION
-from residiff.data.settings import Pairing
 from residiff.denoiser import LOSSES, Denoiser, from_model
 from residiff.errors import DivergedError
-from residiff.inference import sampled, shown
+from residiff.inference import Shown, sampled, shown
 from residiff.metrics import psnr, ssim
 from residiff.metrics.similarity import WINDOW
 from residiff.noise import seeded_noise
@@ -27,11 +26,7 @@ EQUAL = 60.0
 # Of a strip, between input and truth
 COLUMNS = 8
 Measure = Callable[[Tensor, Tensor], float]
-
-
-def has_truth(recipe: Recipe) -> bool:
-    """Whether there are true pictures to compare results with; generation and unpaired translation have none."""
-    return recipe.task != "generate" and recipe.data.pairing is Pairing.NAME
+Objective = Callable[[Denoiser, Shown, Tensor], Tensor]
 
 
 def decibels(image: Tensor, clean: Tensor) -> float:
@@ -47,10 +42,13 @@ class Validation:
     recipe : whose sampling is followed
     pairs : one or more
     device : where the arithmetic is done
+    objective : what is trained for, where that is not the denoiser's own loss
     """
 
-    def __init__(self, recipe: Recipe, pairs: Sequence[Pair], device: torch.device) -> None:
-        self.recipe, self.pairs, self.device = recipe, pairs, device
+    def __init__(
+        self, recipe: Recipe, pairs: Sequence[Pair], device: torch.device, objective: Objective | None = None
+    ) -> None:
+        self.recipe, self.pairs, self.device, self.objective = recipe, pairs, device, objective
 
     @torch.inference_mode()
     def restored(self, denoiser: Denoiser) -> Iterator[Tensor]:
@@ -69,7 +67,7 @@ class Validation:
     def score(self, denoiser: Denoiser, step: int) -> Score:
         """The figures after update number `step`; `DivergedError` as `restored`."""
         loss = self._loss(denoiser)
-        if not has_truth(self.recipe):
+        if not self.recipe.has_truth:
             return Score(step, loss)
         results = [(image, pair.clean) for image, pair in zip(self.restored(denoiser), self.pairs, strict=True)]
         inputs = [(pair.degraded, pair.clean) for pair in self.pairs]
@@ -80,16 +78,16 @@ class Validation:
     @torch.inference_mode()
     def strips(self, denoiser: Denoiser, count: int) -> Tensor:
         """The first `count` pairs as rows (3, H, W) in [0, 1]: input, each state on the way, result, and the truth."""
-        batch = _joined(self.pairs[:count])
+        batch = joined(self.pairs[:count])
         states = [from_model(state).cpu() for state in self._states(denoiser, batch)]
         places = torch.linspace(0, len(states) - 1, min(len(states), COLUMNS)).round().long().tolist()
-        truth = [batch.clean] if has_truth(self.recipe) else []
+        truth = [batch.clean] if self.recipe.has_truth else []
         return strip([column.clamp(0, 1) for column in (batch.degraded, *(states[place] for place in places), *truth)])
 
     def _batches(self) -> Iterator[Pair]:
         size = self.recipe.training.batch
         for first in range(0, len(self.pairs), size):
-            yield _joined(self.pairs[first : first + size])
+            yield joined(self.pairs[first : first + size])
 
     def _states(self, denoiser: Denoiser, batch: Pair) -> Iterator[Tensor]:
         """(N, 3, H, W) in [-1, 1] from the start to the end, all from the same noise."""
@@ -101,23 +99,23 @@ class Validation:
     def _loss(self, denoiser: Denoiser) -> float:
         """The training loss at times spread evenly over the pairs, and at noise that never changes."""
         length, total, done = len(self.recipe.schedule), 0.0, 0
-        times = torch.linspace(0, length - 1, len(self.pairs)).round().long()
+        every = torch.linspace(0, length - 1, len(self.pairs)).round().long()
         for batch in self._batches():
             inside, count = shown(self.recipe.network, batch, self.device), len(batch.clean)
             noise = torch.randn(inside.x0.shape, generator=generator(self.recipe.training.seed, VALIDATION, done))
-            loss = denoiser.loss(
-                inside.x0,
-                inside.x_in,
-                times[done : done + count].to(self.device),
-                inside.condition,
-                noise=noise.to(self.device),
-                loss=LOSSES[self.recipe.training.loss],
-            )
-            total, done = total + count * loss.item(), done + count
+            times = every[done : done + count].to(self.device)
+            total, done = total + count * self._loss_of(denoiser, inside, times, noise.to(self.device)), done + count
         return total / done
 
+    def _loss_of(self, denoiser: Denoiser, inside: Shown, times: Tensor, noise: Tensor) -> float:
+        if self.objective is not None:
+            return self.objective(denoiser, inside, noise).item()
+        loss = LOSSES[self.recipe.training.loss]
+        return denoiser.loss(inside.x0, inside.x_in, times, inside.condition, noise=noise, loss=loss).item()
 
-def _joined(pairs: Sequence[Pair]) -> Pair:
+
+def joined(pairs: Sequence[Pair]) -> Pair:
+    """Pairs of one size as one, of (N, C, H, W)."""
     return Pair(*(torch.stack(parts) for parts in zip(*pairs, strict=True)))
 
 

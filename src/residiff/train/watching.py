@@ -15,7 +15,7 @@ from residiff.errors import ConfigError
 from residiff.recipe import Recipe
 from residiff.train.log import Progress, RunLog, Score
 from residiff.train.trackers import Tracker
-from residiff.train.validation import Validation
+from residiff.train.validation import Objective, Validation
 
 STRIPS = "validation"
 VALIDATIONS = 10
@@ -32,6 +32,7 @@ class Watcher:
     held_out : pairs to validate by, (3, H, W) in [0, 1]; none for no validation
     device : where they are restored
     trackers : who is told, beside the log
+    objective : what is trained for, where that is not the denoiser's own loss
     """
 
     def __init__(
@@ -42,9 +43,10 @@ class Watcher:
         held_out: Sequence[Pair],
         device: torch.device,
         trackers: Sequence[Tracker],
+        objective: Objective | None = None,
     ) -> None:
         self.recipe, self.folder, self.log, self.trackers = recipe, folder, log, trackers
-        self.validation = Validation(recipe, held_out, device) if held_out else None
+        self.validation = Validation(recipe, held_out, device, objective) if held_out else None
         self.every = recipe.validation.every or max(1, recipe.training.iterations // VALIDATIONS)
 
     def is_due(self, step: int) -> bool:

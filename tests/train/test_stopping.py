@@ -19,6 +19,7 @@ from runs import TINY, held_out, pairs, resumed, same_files, table
 
 from residiff.checkpoint import load_state
 from residiff.cli import console
+from residiff.data import loading
 from residiff.errors import ResourceError
 from residiff.recipe import override
 from residiff.train import Processes, Run, engine, open_run, started
@@ -51,10 +52,14 @@ def at(monkeypatch):
     monkeypatch.setattr(console, "_leave_the_terminal", lambda: None)
     handlers = {number: signal.getsignal(number) for number in SPOKEN}
     for number in SPOKEN:
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, _deaf)
     yield lambda seconds: now.__setitem__(0, seconds)
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+def _deaf(number, frame):
+    raise AssertionError(f"{number} was not caught")
 
 
 def code(at, signals, **options):
@@ -86,6 +91,12 @@ def test_control_c_pressed_on_purpose_ends_at_once(at, first):
 
 def test_what_torchrun_passes_on_never_ends_at_once(at):
     assert code(at, [(signal.SIGINT, 0.0), (signal.SIGINT, 9.0), (signal.SIGTERM, 9.0)], passed_on=True) == (130, 3)
+
+
+def test_processes_that_prepare_data_leave_signals_to_their_parent(at):
+    loading._left_to_the_parent(0)
+    for number in SPOKEN:
+        signal.raise_signal(number)
 
 
 def test_signals_that_the_parent_has_ignored_are_ignored(at):

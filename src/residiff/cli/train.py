@@ -105,11 +105,13 @@ def _start(init: str | None) -> ModelFile | None:
 
 def _train(task: Task, start: ModelFile | None, *, resume: bool, override: bool, tensorboard: bool) -> None:
     from residiff import train as training
+    from residiff.train.launch import others_lost
     from residiff.train.trackers import TensorBoardTracker
 
     recipe, output = task.recipe, task.output
     with (
-        stop_on_signals() as stop,
+        others_lost(),
+        stop_on_signals(passed_on=task.processes.launcher is not None) as stop,
         training.open_run(recipe, output, task.processes, resume=resume, override=override, init=start) as run,
     ):
         run.held_out = task.data.record

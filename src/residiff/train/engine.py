@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -82,7 +82,8 @@ class Run:
         pairs : what to train on
         workers : processes that prepare the data
         held_out : pairs to validate by, (3, H, W) in [0, 1]
-        stop : asked after each update; where it says so in any process, the run is saved and ends
+        stop : asked after each update, and between the steps of a validation, which is then left undone; where it says
+            so in any process, or their launcher has gone, the run is saved and ends
         trackers : who else is told of figures and pictures
 
         Raises
@@ -99,25 +100,28 @@ class Run:
         clock = Clock(settings.save_seconds, settings.batch * settings.accumulate, self.processes.device)
         with contextlib.closing(self.log):
             self._begin(pairs)
-            yield from self._updates(pairs, workers, watcher, clock, stop)
+            yield from self._updates(pairs, workers, watcher, clock, self.processes.stopped_by(stop))
 
     def _updates(
         self, pairs: Pairs, workers: int, watcher: Watcher, clock: Clock, stop: Callable[[], bool]
     ) -> Iterator[Progress]:
-        self._validate(watcher)
+        self.stopped = self._validate(watcher, stop)
+        if self.stopped:
+            return
         for batch in self._batches(pairs, workers):
             rate = learning_rate(self.recipe.training, self.step, self.descent.falls)
             outcome = self._update(batch, rate, pairs)
             progress = clock.progress(self.step, outcome.loss, rate, outcome.norm)
             watcher.updated(progress)
             stops, saves = self.processes.any_of(stop(), clock.is_due())
-            if not stops:
-                self._validate(watcher)
+            stops = stops or self._validate(watcher, stop)
             if stops or (saves and self.step < self.recipe.training.iterations):
                 self.save()
                 clock.restart()
             yield progress
             if stops:
+                # Launchers end the others when one has ended, and the first may still be saving
+                self.processes.wait()
                 self.stopped = True
                 return
         self.save()
@@ -176,13 +180,15 @@ class Run:
         mend = "lower training.learning_rate; where the loss had grown before, remove the newest checkpoints as well"
         raise DivergedError(f"{where}; its pairs are in {path}; {mend}")
 
-    def _validate(self, watcher: Watcher) -> None:
+    def _validate(self, watcher: Watcher, stop: Callable[[], bool]) -> bool:
+        """Validate where that is due; whether any process was told to stop meanwhile, which leaves it undone."""
         if not watcher.is_due(self.step):
-            return
+            return False
         weights = self.average
-        if not self.processes.is_first:
-            return
-        score = watcher.validate(weights, self.step)
+        return self.processes.first_alone(lambda ask: self._score(watcher, weights, ask), stop)
+
+    def _score(self, watcher: Watcher, weights: Mapping[str, Tensor], ask: Callable[[], None]) -> None:
+        score = watcher.validate(weights, self.step, ask)
         if self.log.best is None or score.worth > self.log.best.worth:
             save_model(self.folder / BEST, ModelFile(self.recipe, weights, self.card(score)))
             figure = f"loss {score.loss:.6g}" if score.psnr is None else f"{score.psnr:.2f} dB"

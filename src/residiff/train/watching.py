@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -53,16 +53,21 @@ class Watcher:
         known = self.log.scores and self.log.scores[-1].step == step
         return self.validation is not None and step > 0 and on_time and not known
 
-    def validate(self, weights: Mapping[str, Tensor], step: int) -> Score:
-        """Score averaged weights, and keep a strip of pictures; `ConfigError` where nothing is held out."""
+    def validate(self, weights: Mapping[str, Tensor], step: int, ask: Callable[[], None]) -> Score:
+        """Score averaged weights, and keep a strip of pictures; `ConfigError` where nothing is held out.
+
+        `ask` is called before each call of the network, and may raise to leave all undone.
+        """
         if self.validation is None:
             raise ConfigError("nothing is held out to validate by")
         denoiser = ModelFile(self.recipe, weights).denoiser().to(self.validation.device)
+        denoiser.backbone.register_forward_pre_hook(lambda *_: ask())
         score = self.validation.score(denoiser, step)
+        shown = self.recipe.validation.shown
+        strip = self.validation.strips(denoiser, shown) if shown else None
         figures = {key: value for key, value in vars(score).items() if key != "step" and value is not None}
         self._tell(step, {f"validation/{key}": value for key, value in figures.items()})
-        if self.recipe.validation.shown:
-            strip = self.validation.strips(denoiser, self.recipe.validation.shown)
+        if strip is not None:
             write(self.folder / STRIPS / f"step-{step:08d}.png", Picture(strip))
             for tracker in self.trackers:
                 tracker.picture(step, "validation", strip)

@@ -310,7 +310,7 @@ def test_a_log_line_on_a_full_disk_is_a_full_disk(tmp_path, monkeypatch):
 
 
 def test_fewer_updates_than_are_done_are_refused(whole):
-    with pytest.raises(CheckpointError, match="has done 8 updates, more than training.iterations = 5; raise it"):
+    with pytest.raises(ConfigError, match="has done 8 updates, more than training.iterations = 5; raise it"):
         resumed(whole, override(TINY, ["training.iterations=5"]), override=True)
 
 
@@ -403,7 +403,7 @@ CHANGES = [
 def test_another_recipe_is_refused_and_the_difference_told(whole, setting):
     run = Run(override(TINY, [setting]), whole)
     key, _, value = setting.partition("=")
-    with pytest.raises(CheckpointError, match="another recipe") as caught:
+    with pytest.raises(ConfigError, match="another recipe") as caught:
         run.resume(newest(whole))
     assert f"{key}: " in str(caught.value)
     assert value in str(caught.value)
@@ -421,14 +421,14 @@ def test_another_recipe_is_taken_if_one_insists(tmp_path):
 
 
 def test_a_network_that_does_not_fit_is_refused_even_then(whole):
-    with pytest.raises(CheckpointError, match="do not fit"):
+    with pytest.raises(ConfigError, match="do not fit"):
         resumed(whole, override(TINY, ["network.backbone.width=9"]), override=True)
 
 
 def test_another_recipe_is_not_begun_over_a_whole_checkpoint(tmp_path, whole):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     recipe = override(TINY, ["training.seed=11"])
-    with pytest.raises(CheckpointError, match="another recipe"), open_run(recipe, tmp_path, resume=True):
+    with pytest.raises(ConfigError, match="another recipe"), open_run(recipe, tmp_path, resume=True):
         pass
 
 

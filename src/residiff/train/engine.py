@@ -61,7 +61,8 @@ class Run:
         self.source = ""
         # What else it was trained on, and up to which update, as the model file says
         self.before: list[str] = []
-        self.since = 0
+        # Faults noted of that, which are not of what is trained on now
+        self.settled = 0
         self.descent = Descent()
         self.skips = 0
         self.changes: list[str] = []
@@ -144,7 +145,7 @@ class Run:
                 raise ConfigError(f"the run was begun on {self.source}, not on {source}; {mend}")
             self.before.append(f"{self.source}, to step {self.step}")
             self.changes.append(f"data: {self.source} -> {source}")
-            self.since = self.step
+            self.settled = len(self.log.events("fault"))
         self.source = source
 
     def _begin_files(self) -> None:
@@ -162,7 +163,7 @@ class Run:
         settings = self.recipe.training
         count = settings.batch * settings.accumulate
         faults = Faults(pairs.size)
-        for text in self.log.events("fault", self.since):
+        for text in self.log.events("fault")[self.settled :]:
             faults.add(text)
         first, last = self.step * count, settings.iterations * count
         batches = loader(pairs, first, last, count, workers, slot=self.processes.share(count))
@@ -260,7 +261,7 @@ class Run:
         if self.processes.is_first:
             save_model(self.folder / MODEL, ModelFile(self.recipe, weights, self.card(self.log.at(self.step))))
             self.log.sync()
-            facts = {"descent": vars(self.descent), "before": self.before, "since": self.since}
+            facts = {"descent": vars(self.descent), "before": self.before, "settled": self.settled}
             state = TrainingState(self.recipe, self.step, self.source, tensors, facts)
             keep(self.folder, state, self.recipe.training.keep)
 
@@ -321,7 +322,7 @@ class Run:
             kind = ConfigError if changes and isinstance(error, ModelFileError) else CheckpointError
             raise kind(f"cannot continue from {self.folder}: {error}") from error
         self.step, self.source, self.descent = state.step, state.source, descent
-        self.before, self.since = list(state.facts.get("before", ())), int(state.facts.get("since", 0))
+        self.before, self.settled = list(state.facts.get("before", ())), int(state.facts.get("settled", 0))
         self.changes, self.overrides = changes, override
 
 

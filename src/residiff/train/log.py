@@ -97,10 +97,9 @@ class RunLog:
         """Note what happened after update number `step`: "resumed", "fault", "skipped", "best", say."""
         self._line(EVENTS, _json_line({"step": step, "event": event, "text": text, "time": round(time.time(), 3)}))
 
-    def events(self, event: str, since: int = 0) -> list[str]:
-        """The texts of such events from update number `since` on, in order."""
-        rows = _json_rows(self.folder / EVENTS)
-        return [row["text"] for row in rows if row.get("event") == event and row["step"] >= since]
+    def events(self, event: str) -> list[str]:
+        """The texts of such events, in order."""
+        return [row["text"] for row in _json_rows(self.folder / EVENTS) if row.get("event") == event]
 
     @property
     def best(self) -> Score | None:

@@ -108,7 +108,8 @@ def trained(cli, folder, *more, settings=()):
     return done, (folder / "run" / "report.html").read_text("utf-8") if done.code == 0 else ""
 
 
-def test_a_choice_on_the_test_split_is_told_as_long_as_it_stands(cli, tmp_path):
+def test_a_choice_on_the_test_split_is_told_as_long_as_it_stands(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("residiff.reports.training.panel_svg", lambda *arguments: b"<svg/>")
     make_tree("paired", tmp_path / "set", pairs=8)
     done, report = trained(cli, tmp_path, "--choose-on-test", settings=["training.iterations=4"])
     assert done.code == 0, done.err

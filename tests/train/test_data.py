@@ -100,6 +100,15 @@ def test_what_one_part_of_a_mixture_holds_out_no_other_trains_on(tmp_path):
     assert not colours(of_set) & colours(part(index) for part in (first, second) for index in range(20))
 
 
+def test_a_set_of_copies_alone_is_trained_on_and_said_to_be(tmp_path, caplog):
+    for index in range(3):
+        save(tmp_path / f"{index}.png", 0, "clean")
+    training, held_out, record = training_data(settings(), tmp_path)
+    assert (training.size, len(held_out), record["seen"]) == (2, 1, True)
+    assert "without 1 held out, all of them copies of these" in training.source
+    assert "trained on all the same; take more pictures" in caplog.text
+
+
 def test_a_test_picture_that_is_in_training_too_is_not_trained_on(tmp_path):
     make_tree("paired", tmp_path, pairs=8, test=3)
     for kind in ("clean", "degraded"):

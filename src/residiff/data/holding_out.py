@@ -51,15 +51,10 @@ def carve(pictures: PictureSet, share: float, most: int) -> tuple[PictureSet, Pi
     return training, PictureSet(f"{pictures.source}, {number} held out", held, pictures.scene)
 
 
-def without_copies(pictures: PictureSet, held: Sequence[PictureSet]) -> PictureSet:
+def without_copies(pictures: PictureSet, held: Sequence[PictureSet]) -> PictureSet | None:
     """A set without what shows a clean picture that is, byte for byte, among the clean ones of `held`.
 
-    Of what is not paired, other kinds are compared as well, each with its own.
-
-    Raises
-    ------
-    ConfigError
-        If nothing is left.
+    Of what is not paired, other kinds are compared as well, each with its own. None where nothing is left.
     """
     kept: dict[str, Sequence[Part]] = {}
     for columns in _together(pictures):
@@ -72,7 +67,7 @@ def without_copies(pictures: PictureSet, held: Sequence[PictureSet]) -> PictureS
     if not gone:
         return pictures
     if not all(map(len, kept.values())):
-        raise ConfigError(f"{pictures.source}: all are copies of what is held out; set validation.on = none")
+        return None
     copies = "1 copy" if gone == 1 else f"{gone} copies"
     return PictureSet(f"{pictures.source}, without {copies} of what is held out", kept, pictures.scene)
 

@@ -221,7 +221,8 @@ def _held_out(run: RunFolder) -> str:
     if isinstance(told, dict) and isinstance(told.get("pairs"), int) and "of" in told:
         before = _sources(run.chosen.get("before"))
         earlier = f" now; but before, training was on what may hold some: {before}" if before else ""
-        return f"{plural(told['pairs'], 'pair')} of {source(in_words(told['of']))}; none was trained on{earlier}"
+        seen = "copies of them were trained on" if told.get("seen") else "none was trained on"
+        return f"{plural(told['pairs'], 'pair')} of {source(in_words(told['of']))}; {seen}{earlier}"
     return in_words(told or ("not known" if run.recipe is None else _HELD_OUT[run.recipe.validation.on]))
 
 

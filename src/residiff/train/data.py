@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +20,17 @@ from residiff.errors import ConfigError
 from residiff.recipe import Recipe, Validation
 from residiff.seeds import seed_of
 
+logger = logging.getLogger(__name__)
+
 # The first procedural picture that is held out
 FAR = 2**40
 
 
 class TrainingData(NamedTuple):
-    """Pairs to train on, pairs (3, H, W) in [0, 1] that are never trained on, and what to say of these."""
+    """Pairs to train on, pairs (3, H, W) in [0, 1] that are never trained on, and what to say of these.
+
+    Where a set holds nothing but copies of them, so that they are trained on after all, the record has "seen".
+    """
 
     training: Pairs
     held_out: tuple[Pair, ...]
@@ -68,6 +74,7 @@ def _mixed(recipe: Recipe, weights: Sequence[float], supplies: Sequence[Training
         training = Mixed(weighted, recipe.training.seed)
     held_out = tuple(pair for one in supplies for pair in one.held_out)
     record = {"on": recipe.validation.on, "of": "; ".join(str(one.record["of"]) for one in supplies)}
+    record |= {"seen": True} if any("seen" in one.record for one in supplies) else {}
     return TrainingData(training, held_out, {**record, "pairs": len(held_out)} if held_out else {})
 
 
@@ -103,14 +110,18 @@ def _known(pictures: PictureSet) -> PictureSet:
 
 
 def _supply(recipe: Recipe, source: Source, divided: _Divided, held_out: Sequence[PictureSet]) -> TrainingData:
-    """Pairs of a set, none of which is held out of this one or another."""
+    """Pairs of a set, none of which is held out of this one or another, unless it holds nothing else."""
     seed, mask, pictures = recipe.training.seed, recipe.network.mask, without_copies(divided.training, held_out)
+    seen = {"seen": True} if pictures is None else {}
+    if pictures is None:
+        pictures = replace(divided.training, source=f"{divided.training.source}, all of them copies of these")
+        logger.warning("%s: they are trained on all the same; take more pictures", pictures.source)
     pairs = PicturePairs(pictures, recipe.data, seed, mask=mask, degrade=source.degrade)
     if divided.held_out is None:
-        return TrainingData(pairs, (), {"of": pictures.source})
+        return TrainingData(pairs, (), {"of": pictures.source} | seen)
     crop = recipe.validation.crop or recipe.data.crop
     kept = validation_pairs(divided.held_out, recipe.data, crop, mask, seed=seed, degrade=source.degrade)
-    return TrainingData(pairs, kept, {"of": divided.held_out.source})
+    return TrainingData(pairs, kept, {"of": divided.held_out.source} | seen)
 
 
 def _opened(recipe: Recipe, source: Source, place: Path, split: Split) -> PictureSet:

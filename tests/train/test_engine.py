@@ -7,7 +7,7 @@ import torch
 from runs import TINY, One, equal, finished, pairs, resumed, stopped, table, weights_of
 
 from residiff.checkpoint import load_model
-from residiff.errors import CheckpointError, ConfigError, ModelFileError
+from residiff.errors import ConfigError, ModelFileError
 from residiff.recipe import override
 from residiff.train import METRICS, Run, learning_rate, open_run
 
@@ -34,7 +34,7 @@ def test_the_saved_model_is_the_average_and_not_the_last_weights(tmp_path):
 def test_a_run_goes_on_with_its_own_data_alone(tmp_path):
     stopped(tmp_path, 3)
     run = resumed(tmp_path)
-    with pytest.raises(CheckpointError, match="begun on procedural, noise, not on one pair"):
+    with pytest.raises(ConfigError, match="begun on procedural, noise, not on one pair"):
         next(run.train(One()))
 
 

@@ -1,7 +1,6 @@
 """Runs of the program that are killed or told to end at random moments, and continued: as if nothing had been."""
 
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import pytest
 from launching import ENVIRONMENT, running, seconds_to_end, steps_done
 from runs import TINY, same_files, table
 
-from residiff.checkpoint import load_model, load_state
+from residiff.checkpoint import load_state
 from residiff.recipe import override
 from residiff.train.keeping import states
 
@@ -96,42 +95,3 @@ def test_a_run_that_is_told_to_end_does_not_end_its_validation_first(tmp_path):
     code, output = ended_by(folder, signal.SIGTERM, 2, 0.5, *(part for one in slow for part in ("--set", one)))
     assert code == 143 and "saved at step 3" in output
     assert load_state(states(folder)[0]).step == steps_done(folder) == 3
-
-
-# Every call of a save that touches the disk, as a point of death
-
-SHORT = ["--set", "training.iterations=12", "--set", "training.save_seconds=1e-6", "--set", "validation.every=4"]
-POINTS = [
-    (call, number) for call, most in {"fsync": 40, "rename": 24, "unlink": 8}.items() for number in range(1, most)
-]
-
-
-def traced(folder, call, number):
-    """The exit code of a short run that is killed as it makes a call for the given time."""
-    fault = ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"]
-    tracer = ["strace", "-f", "-qq", "-o", "/dev/null", *fault]
-    return subprocess.run([*tracer, *command(folder, *SHORT)], env=ENVIRONMENT, capture_output=True).returncode
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-def test_a_death_at_any_call_of_a_save_leaves_whole_checkpoints(tmp_path):
-    whole = tmp_path / "whole" / "run"
-    whole.parent.mkdir()
-    subprocess.run(command(whole, *SHORT), check=True, env=ENVIRONMENT, capture_output=True)
-    died = 0
-    for call, number in POINTS:
-        folder = tmp_path / f"{call}-{number}" / "run"
-        folder.parent.mkdir()
-        died += traced(folder, call, number) != 0
-        for path in states(folder):
-            load_state(path)
-        for path in folder.glob("*.safetensors"):
-            load_model(path)
-        if number % 6 == 0:
-            subprocess.run(command(folder, *SHORT, "--resume"), check=True, env=ENVIRONMENT, capture_output=True)
-            assert same_runs(folder, whole)
-            assert not list(folder.rglob("*.tmp"))
-        shutil.rmtree(folder.parent)
-    assert died >= 60

@@ -160,7 +160,8 @@ def _finish(run: Run, data: Path | None) -> None:
     best = run.log.best
     if best is not None and best.psnr is not None and best.input_psnr is not None:
         gain = over(best.psnr - best.input_psnr, "their input")
-        note(f"held-out pairs: best at step {best.step} ({run.folder / BEST}): {best.psnr:.2f} dB, {gain}")
+        pairs = "test pairs" if run.recipe.validation.on == "test" else "held-out pairs"
+        note(f"{pairs}: best at step {best.step} ({run.folder / BEST}): {best.psnr:.2f} dB, {gain}")
     note(f"report: {report}")
     note(f"wrote {run.folder / MODEL}")
 
@@ -181,7 +182,9 @@ def _decided(task: Task, rate: float, *, resume: bool) -> Task:
     device, pairs = str(task.processes.device), task.data.training
     with progress() as bar:
         bar_task = bar.add_task("objective", total=auto.LIMIT)
-        rows = auto.select_objective(task.recipe, pairs, task.output, device, alpha_rate=rate, workers=task.workers)
+        rows = auto.select_objective(
+            task.recipe, pairs, task.output, device, alpha_rate=rate, workers=task.workers, resume=resume
+        )
         for row in interruptible(rows):
             bar.update(bar_task, completed=row.step, description=f"alpha {row.alpha:.4f}")
     found = decided(task.recipe, row.objective())

@@ -19,10 +19,11 @@ from residiff import files
 from residiff.checkpoint import BEST, MODEL, ModelFile, TrainingState, save_model
 from residiff.data.loading import Drawn, Faults, loader
 from residiff.data.pair import Pair, Pairs
-from residiff.errors import CheckpointError, ConfigError, DivergedError, ModelFileError
+from residiff.errors import CheckpointError, ConfigError, DivergedError, ImageError, ModelFileError
 from residiff.recipe import Recipe, difference
 from residiff.train.clock import Clock
-from residiff.train.keeping import clear_remains, keep, load, newest, states
+from residiff.train.judging import judged_by
+from residiff.train.keeping import DIVERGED, clear_remains, clear_run, is_begun, keep, load, newest
 from residiff.train.learner import Learner, Outcome
 from residiff.train.log import Progress, RunLog, Score
 from residiff.train.processes import Processes
@@ -32,7 +33,7 @@ from residiff.train.watching import Watcher
 
 logger = logging.getLogger(__name__)
 
-RECIPE, DIVERGED = "recipe.toml", "diverged.json"
+RECIPE, FAILURES = "recipe.toml", "failures.jsonl"
 # Updates in a row that may be left out because they are not finite
 SKIPS = 100
 
@@ -58,9 +59,14 @@ class Run:
         self.log = RunLog(folder, writes=self.processes.is_first)
         self.step = 0
         self.source = ""
+        # What else it was trained on, and up to which update, as the model file says
+        self.before: list[str] = []
+        # Faults noted of that, which are not of what is trained on now
+        self.settled = 0
         self.descent = Descent()
         self.skips = 0
         self.changes: list[str] = []
+        self.overrides = False
         # Whether it was told to end before its last update
         self.stopped = False
         # What the model file says of its validation
@@ -90,10 +96,10 @@ class Run:
         ------
         DivergedError
             If a loss or gradient is not finite; the weights are left, and saved, as the last good update made them.
-        CheckpointError
-            If the run was begun on other data.
+        ConfigError
+            If the run was begun on other data, unless that is overridden.
         ImageError
-            If too many of the pictures cannot be read.
+            If too many of the pictures cannot be read; the run is saved, and `failures.jsonl` lists them.
         """
         settings = self.recipe.training
         watcher = Watcher(self.recipe, self.folder, self.log, held_out, self.processes.device, trackers)
@@ -128,31 +134,75 @@ class Run:
         self._save_others()
 
     def _begin(self, pairs: Pairs) -> None:
-        if self.source not in ("", pairs.source):
-            raise CheckpointError(f"the run was begun on {self.source}, not on {pairs.source}; give the same --data")
-        self.source, self.epoch = pairs.source, epoch_of(self.recipe.training, pairs.size)
+        self._train_on(pairs.source)
+        self.epoch = epoch_of(self.recipe.training, pairs.size)
+        self.log.by = judged_by(self.recipe, self.held_out)
+        if self.log.scores and self.log.scores[-1].by != self.log.by:
+            logger.warning("validated by other pairs, or in another way, than before: the best is chosen anew")
         if self.processes.is_first:
-            if self.step == 0:
-                self.log.back_to(0)
-            elif self.step < self.recipe.training.iterations:
-                self.log.event(self.step, "resumed", "; ".join(self.changes))
-            files.write_bytes(self.folder / RECIPE, self.recipe.toml().encode())
+            self._begin_files()
+
+    def _train_on(self, source: str) -> None:
+        if self.source not in ("", source):
+            if not self.overrides:
+                mend = "give the same --data, or continue on this all the same with --override"
+                raise ConfigError(f"the run was begun on {self.source}, not on {source}; {mend}")
+            self.before.append(f"{self.source}, to step {self.step}")
+            self.changes.append(f"data: {self.source} -> {source}")
+            self.settled = len(self.log.events("fault"))
+        self.source = source
+
+    def _begin_files(self) -> None:
+        if self.step == 0:
+            clear_run(self.folder)
+            self.log.back_to(0)
+        elif self.step < self.recipe.training.iterations:
+            self.log.event(self.step, "resumed", "; ".join(self.changes))
+        with files.environment_errors(self.folder / FAILURES):
+            (self.folder / FAILURES).unlink(missing_ok=True)
+        files.write_bytes(self.folder / RECIPE, self.recipe.toml().encode())
 
     def _batches(self, pairs: Pairs, workers: int) -> Iterator[Drawn]:
         """Of each update to come this process's share; what could not be read is noted, within bounds."""
         settings = self.recipe.training
         count = settings.batch * settings.accumulate
         faults = Faults(pairs.size)
-        for text in self.log.events("fault"):
+        for text in self.log.events("fault")[self.settled :]:
             faults.add(text)
         first, last = self.step * count, settings.iterations * count
-        for batch in loader(pairs, first, last, count, workers, slot=self.processes.share(count)):
-            (is_faulty,) = self.processes.any_of(any(batch.fault))
-            for text in self.processes.gathered(batch.fault) if is_faulty else ():
-                if text and faults.add(text):
-                    logger.warning("%s; another picture takes its place", text)
-                    self.log.event(self.step, "fault", text)
-            yield batch
+        batches = loader(pairs, first, last, count, workers, slot=self.processes.share(count))
+        try:
+            while (batch := self._next(batches, faults)) is not None:
+                yield batch
+        except ImageError as error:
+            self._end(faults, error)
+            raise
+
+    def _next(self, batches: Iterator[Drawn], faults: Faults) -> Drawn | None:
+        """The next share, None after the last; an `ImageError` in all processes alike where too much is faulty."""
+        batch, failed = None, ""
+        try:
+            batch = next(batches, None)
+        except ImageError as error:
+            failed = str(error)
+            faults.known[failed] = None
+        is_over, is_faulty = self.processes.any_of(bool(failed), batch is not None and any(batch.fault))
+        if is_over:
+            raise ImageError(next(filter(None, self.processes.gathered([failed]))))
+        for text in self.processes.gathered(batch.fault) if is_faulty and batch is not None else ():
+            if text and faults.add(text):
+                logger.warning("%s; another picture takes its place", text)
+                self.log.event(self.step, "fault", text)
+        return batch
+
+    def _end(self, faults: Faults, error: ImageError) -> None:
+        """Leave the run as the update before made it, with a list of what could not be read."""
+        self.log.event(self.step, "ended", str(error))
+        if self.step:
+            self.save()
+        if self.processes.is_first:
+            lines = (json.dumps({"error": type(error).__name__, "message": text}) + "\n" for text in faults.known)
+            files.write_bytes(self.folder / FAILURES, "".join(lines).encode())
 
     def _update(self, batch: Drawn, rate: float, pairs: Pairs) -> Outcome:
         outcome = self.learner.update(batch.pair, self.step, rate)
@@ -205,8 +255,9 @@ class Run:
         """What a model file says of its training; `score` is the validation of its weights."""
         images = self.step * self.recipe.training.batch * self.recipe.training.accumulate
         known = {"data": self.source, "iterations": self.step, "images": images}
-        figures = {} if score is None else {key: value for key, value in vars(score).items() if value is not None}
-        return known | ({"validation": self.held_out | figures} if self.held_out else {})
+        before = {"before": list(self.before)} if self.before else {}
+        figures = {} if score is None else {"step": score.step, **score.figures()}
+        return known | before | ({"validation": self.held_out | figures} if self.held_out else {})
 
     def save(self) -> None:
         """Write the averaged model, the log, and last the state to continue from, each atomically."""
@@ -214,10 +265,9 @@ class Run:
         # Of shards all processes must have a part in these
         tensors, weights = self.learner.tensors(), self.average
         if self.processes.is_first:
-            score = next((score for score in self.log.scores if score.step == self.step), None)
-            save_model(self.folder / MODEL, ModelFile(self.recipe, weights, self.card(score)))
+            save_model(self.folder / MODEL, ModelFile(self.recipe, weights, self.card(self.log.at(self.step))))
             self.log.sync()
-            facts = {"descent": vars(self.descent)}
+            facts = {"descent": vars(self.descent), "before": self.before, "settled": self.settled}
             state = TrainingState(self.recipe, self.step, self.source, tensors, facts)
             keep(self.folder, state, self.recipe.training.keep)
 
@@ -245,35 +295,41 @@ class Run:
             raise ModelFileError(
                 f"{error}\nset these as the model has them, or train its own recipe:{listed}"
             ) from error
+        before = model.card.get("before")
+        sources = [*(before if isinstance(before, list) else []), model.card.get("data", "data that it does not name")]
+        self.before = [f"{source}, in the model that it began from" for source in sources]
 
     def resume(self, state: TrainingState, *, override: bool = False) -> None:
         """Continue from `state`, with this run's recipe.
 
         Raises
         ------
+        ConfigError
+            If it belongs to another recipe, unless `override` is set and that has its network and no fewer updates.
         CheckpointError
-            If it belongs to another recipe, unless `override` is set, or does not fit this one's network, or the log.
+            If it does not fit its own recipe, or the log.
         """
         changes = difference(state.recipe, self.recipe)
         if changes and not override:
             listed = "\n  ".join(changes)
             mends = "take that one, or another folder, or continue by the new one all the same with --override"
-            raise CheckpointError(f"{self.folder} was trained by another recipe:\n  {listed}\n{mends}")
+            raise ConfigError(f"{self.folder} was trained by another recipe:\n  {listed}\n{mends}")
         if state.step > self.recipe.training.iterations:
-            done = f"{self.folder} has done {state.step} updates"
-            raise CheckpointError(
-                f"{done}, more than training.iterations = {self.recipe.training.iterations}; raise it"
-            )
+            more = f"more than training.iterations = {self.recipe.training.iterations}; raise it"
+            # Of its own recipe no state has done more
+            kind = ConfigError if changes else CheckpointError
+            raise kind(f"{self.folder} has done {state.step} updates, {more}")
         try:
             descent = Descent(**state.facts["descent"])
             self.log.check(state.step)
             self.learner.load(state.tensors, changed=bool(changes))
             self.log.back_to(state.step)
         except (LookupError, TypeError, ValueError, ModelFileError) as error:
-            raise CheckpointError(f"cannot continue from {self.folder}: {error}") from error
-        # Another recipe may hold other pairs out
-        self.step, self.source, self.descent = state.step, "" if changes else state.source, descent
-        self.changes = changes
+            kind = ConfigError if changes and isinstance(error, ModelFileError) else CheckpointError
+            raise kind(f"cannot continue from {self.folder}: {error}") from error
+        self.step, self.source, self.descent = state.step, state.source, descent
+        self.before, self.settled = list(state.facts.get("before", ())), int(state.facts.get("settled", 0))
+        self.changes, self.overrides = changes, override
 
 
 @contextlib.contextmanager
@@ -294,11 +350,11 @@ def open_run(
     Raises
     ------
     ConfigError
-        If the folder holds a run already and `resume` is false.
+        If the folder holds a run already and `resume` is false, or its recipe has changed and `override` is false.
     LockedError
         If another process trains in the folder.
     CheckpointError
-        If the newest whole state in the folder belongs to another recipe or does not fit its log.
+        If the newest whole state in the folder does not fit its log, or the network.
     """
     run = Run(recipe, folder, processes)
     with files.lock(folder) if run.processes.is_first else contextlib.nullcontext():
@@ -309,7 +365,7 @@ def open_run(
             run.begin_from(init)
         if resume:
             _continue_or_begin(run, override)
-        elif states(folder):
+        elif run.processes.told(int(run.processes.is_first and is_begun(folder))):
             raise ConfigError(f"{folder} holds a run already; continue it with --resume, or take another folder")
         with contextlib.closing(run.log):
             yield run

@@ -7,8 +7,10 @@ import logging
 from pathlib import Path
 
 from residiff import files
-from residiff.checkpoint import STATES, NotWholeError, TrainingState, load_state, save_state
+from residiff.checkpoint import BEST, MODEL, STATES, NotWholeError, TrainingState, load_state, save_state
+from residiff.train.log import METRICS, STRIPS
 
+DIVERGED = "diverged.json"
 logger = logging.getLogger(__name__)
 
 
@@ -57,10 +59,29 @@ def newest(folder: Path) -> TrainingState | None:
 
 def clear_remains(folder: Path) -> None:
     """Remove what a killed process left half-written; the folder must be held by this process."""
-    for place in (folder, folder / STATES):
+    for place in (folder, folder / STATES, folder / STRIPS):
         for remains in place.glob(f"{files.PREFIX}*{files.SUFFIX}"):
             with contextlib.suppress(OSError):
                 remains.unlink()
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether the folder holds a run: a model, a state, or a table with an update."""
+    if states(folder) or (folder / MODEL).exists() or (folder / BEST).exists():
+        return True
+    if not (folder / METRICS).is_file():
+        return False
+    with (folder / METRICS).open("rb") as file:
+        return bool(file.readline() and file.readline())
+
+
+def clear_run(folder: Path) -> None:
+    """Remove what an earlier run left that the one which begins now would not write over; its model is."""
+    with files.environment_errors(folder):
+        for path in (folder / BEST, folder / DIVERGED, *folder.glob("model-*.safetensors")):
+            path.unlink(missing_ok=True)
+        for path in (folder / STRIPS).glob("step-*.png"):
+            path.unlink()
 
 
 def _place(folder: Path, step: int) -> Path:

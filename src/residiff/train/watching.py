@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,11 +14,10 @@ from residiff.data.images import Picture, write
 from residiff.data.pair import Pair
 from residiff.errors import ConfigError
 from residiff.recipe import Recipe
-from residiff.train.log import Progress, RunLog, Score
+from residiff.train.log import STRIPS, Progress, RunLog, Score
 from residiff.train.trackers import Tracker
 from residiff.train.validation import Validation
 
-STRIPS = "validation"
 VALIDATIONS = 10
 # Of the log, in updates
 EVERY = 10
@@ -50,8 +50,7 @@ class Watcher:
     def is_due(self, step: int) -> bool:
         """Whether the weights after update number `step` are to be validated, and have not been."""
         on_time = step % self.every == 0 or step == self.recipe.training.iterations
-        known = self.log.scores and self.log.scores[-1].step == step
-        return self.validation is not None and step > 0 and on_time and not known
+        return self.validation is not None and step > 0 and on_time and self.log.at(step) is None
 
     def validate(self, weights: Mapping[str, Tensor], step: int, ask: Callable[[], None]) -> Score:
         """Score averaged weights, and keep a strip of pictures; `ConfigError` where nothing is held out.
@@ -62,11 +61,10 @@ class Watcher:
             raise ConfigError("nothing is held out to validate by")
         denoiser = ModelFile(self.recipe, weights).denoiser().to(self.validation.device)
         denoiser.backbone.register_forward_pre_hook(lambda *_: ask())
-        score = self.validation.score(denoiser, step)
+        score = replace(self.validation.score(denoiser, step), by=self.log.by)
         shown = self.recipe.validation.shown
         strip = self.validation.strips(denoiser, shown) if shown else None
-        figures = {key: value for key, value in vars(score).items() if key != "step" and value is not None}
-        self._tell(step, {f"validation/{key}": value for key, value in figures.items()})
+        self._tell(step, {f"validation/{key}": value for key, value in score.figures().items()})
         if strip is not None:
             write(self.folder / STRIPS / f"step-{step:08d}.png", Picture(strip))
             for tracker in self.trackers:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from residiff import files
-from residiff.checkpoint import BEST, MODEL, ModelFile, TrainingState, save_model
+from residiff.checkpoint import BEST, MODEL, Card, ModelFile, TrainingState, save_model
 from residiff.data.loading import Drawn, Faults, loader
 from residiff.data.pair import Pair, Pairs
 from residiff.errors import CheckpointError, ConfigError, DivergedError, ModelFileError
@@ -27,6 +27,7 @@ from residiff.train.learner import Learner, Outcome
 from residiff.train.log import Progress, RunLog, Score
 from residiff.train.processes import Processes
 from residiff.train.rules import Descent, epoch_of, learning_rate
+from residiff.train.sharding import gathered, hand_over
 from residiff.train.trackers import Tracker
 from residiff.train.watching import Watcher
 
@@ -177,14 +178,16 @@ class Run:
         raise DivergedError(f"{where}; its pairs are in {path}; {mend}")
 
     def _validate(self, watcher: Watcher) -> None:
-        if not watcher.is_due(self.step):
+        sharded = self.recipe.training.sharded
+        if not watcher.is_due(self.step) or not (sharded or self.processes.is_first):
             return
-        weights = self.average
-        if not self.processes.is_first:
-            return
-        score = watcher.validate(weights, self.step)
-        if self.log.best is None or score.worth > self.log.best.worth:
-            save_model(self.folder / BEST, ModelFile(self.recipe, weights, self.card(score)))
+        with self.learner.averaged() as denoiser:
+            score = watcher.validate(denoiser, self.step)
+        is_best = self.log.best is None or score.worth > self.log.best.worth
+        if sharded:
+            (is_best,) = self.processes.any_of(is_best and self.processes.is_first)
+        if is_best:
+            self._save_model(BEST, self.average, self.card(score))
             figure = f"loss {score.loss:.6g}" if score.psnr is None else f"{score.psnr:.2f} dB"
             self.log.event(self.step, "best", figure)
         # Last: what the table holds is not done again by a run that goes on
@@ -192,10 +195,10 @@ class Run:
 
     @property
     def average(self) -> dict[str, Tensor]:
-        """The averaged weights, whole; all processes must ask for them."""
-        return self.learner.average()
+        """The averaged weights; of a sharded network, this process's parts."""
+        return self.learner.averages.main
 
-    def card(self, score: Score | None = None) -> dict[str, object]:
+    def card(self, score: Score | None = None) -> Card:
         """What a model file says of its training; `score` is the validation of its weights."""
         images = self.step * self.recipe.training.batch * self.recipe.training.accumulate
         known = {"data": self.source, "iterations": self.step, "images": images}
@@ -205,22 +208,25 @@ class Run:
     def save(self) -> None:
         """Write the averaged model, the log, and last the state to continue from, each atomically."""
         self.processes.check_equal(self.learner.backbone)
-        # Of shards all processes must have a part in these
-        tensors, weights = self.learner.tensors(), self.average
-        if self.processes.is_first:
-            score = next((score for score in self.log.scores if score.step == self.step), None)
-            save_model(self.folder / MODEL, ModelFile(self.recipe, weights, self.card(score)))
-            self.log.sync()
-            facts = {"descent": vars(self.descent)}
-            state = TrainingState(self.recipe, self.step, self.source, tensors, facts)
-            keep(self.folder, state, self.recipe.training.keep)
+        score = next((score for score in self.log.scores if score.step == self.step), None)
+        self._save_model(MODEL, self.average, self.card(score))
+        tensors = self.learner.tensors()
+        if not self.processes.is_first:
+            return hand_over(tensors)
+        self.log.sync()
+        state = TrainingState(self.recipe, self.step, self.source, tensors, {"descent": vars(self.descent)})
+        keep(self.folder, state, self.recipe.training.keep, gathered)
+
+    def _save_model(self, name: str, weights: Mapping[str, Tensor], card: Card) -> None:
+        """Write a model file; where `weights` are parts, all processes must call it."""
+        if not self.processes.is_first:
+            return hand_over(weights)
+        save_model(self.folder / name, ModelFile(self.recipe, weights, card), fetch=gathered)
 
     def _save_others(self) -> None:
         """Write a model for each of the other averages."""
         for decay, weights in self.learner.other_averages().items():
-            if self.processes.is_first:
-                path = self.folder / f"model-{decay!r}.safetensors"
-                save_model(path, ModelFile(self.recipe, weights, self.card() | {"average": decay}))
+            self._save_model(f"model-{decay!r}.safetensors", weights, self.card() | {"average": decay})
 
     def begin_from(self, model: ModelFile) -> None:
         """Start from a model's averaged weights in place of random ones.
@@ -231,7 +237,7 @@ class Run:
             If they do not fit the recipe's network, naming the settings in which it differs from the model's.
         """
         try:
-            self.learner.begin_from(model.denoiser().backbone.state_dict())
+            self.learner.begin_from(model.weights)
         except ModelFileError as error:
             changes = difference(model.recipe, self.recipe)
             networks = [change for change in changes if change.startswith(("network.", "prediction."))]
@@ -311,9 +317,10 @@ def open_run(
 
 def _continue_or_begin(run: Run, override: bool) -> None:
     """All processes take the state that the first one chooses."""
-    state = newest(run.folder) if run.processes.is_first else None
+    take = run.learner.taking()
+    state = newest(run.folder, take) if run.processes.is_first else None
     step = run.processes.told(-1 if state is None else state.step)
     if step >= 0:
-        run.resume(state or load(run.folder, step), override=override)
+        run.resume(state or load(run.folder, step, take), override=override)
     elif run.processes.is_first:
         logger.warning("there is no whole checkpoint in %s; starting from the beginning", run.folder)

@@ -22,7 +22,7 @@ from residiff.denoiser import LOSSES, MASK_FORMS, Denoiser
 from residiff.errors import ResourceError
 from residiff.nn import checkpoint_blocks
 from residiff.recipe import Recipe, override
-from residiff.train.keeping import newest
+from residiff.train.keeping import newest_recipe
 from residiff.train.optimisers import Optimisers
 from residiff.train.processes import Processes
 
@@ -230,10 +230,10 @@ def fitted(recipe: Recipe, device: torch.device, *, memory: int | None = None, p
 
 def fitted_before(recipe: Recipe, folder: Path) -> Recipe | None:
     """`recipe` as the run in `folder` was made to fit, whatever is free now; None where there is no run."""
-    state = newest(folder)
-    if state is None:
+    known = newest_recipe(folder)
+    if known is None:
         return None
-    settings = state.recipe.training
+    settings = known.training
     kept = {"batch": settings.batch, "accumulate": settings.accumulate, "precision": settings.precision}
     same = [f"training.{key}={value}" for key, value in kept.items()]
     return override(recipe, [*same, f"training.checkpointed={str(settings.checkpointed).lower()}"])

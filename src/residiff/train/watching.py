@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from residiff.checkpoint import ModelFile
 from residiff.data.images import Picture, write
 from residiff.data.pair import Pair
+from residiff.denoiser import Denoiser
 from residiff.errors import ConfigError
 from residiff.recipe import Recipe
 from residiff.train.log import Progress, RunLog, Score
@@ -53,17 +52,17 @@ class Watcher:
         known = self.log.scores and self.log.scores[-1].step == step
         return self.validation is not None and step > 0 and on_time and not known
 
-    def validate(self, weights: Mapping[str, Tensor], step: int) -> Score:
-        """Score averaged weights, and keep a strip of pictures; `ConfigError` where nothing is held out."""
+    def validate(self, denoiser: Denoiser, step: int) -> Score:
+        """Score a denoiser, and keep a strip of pictures; `ConfigError` where nothing is held out."""
         if self.validation is None:
             raise ConfigError("nothing is held out to validate by")
-        denoiser = ModelFile(self.recipe, weights).denoiser().to(self.validation.device)
         score = self.validation.score(denoiser, step)
         figures = {key: value for key, value in vars(score).items() if key != "step" and value is not None}
         self._tell(step, {f"validation/{key}": value for key, value in figures.items()})
         if self.recipe.validation.shown:
             strip = self.validation.strips(denoiser, self.recipe.validation.shown)
-            write(self.folder / STRIPS / f"step-{step:08d}.png", Picture(strip))
+            if self.log.writes:
+                write(self.folder / STRIPS / f"step-{step:08d}.png", Picture(strip))
             for tracker in self.trackers:
                 tracker.picture(step, "validation", strip)
         return score

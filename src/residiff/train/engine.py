@@ -19,7 +19,7 @@ from residiff import files
 from residiff.checkpoint import BEST, MODEL, Card, ModelFile, TrainingState, save_model
 from residiff.data.loading import Drawn, Faults, loader
 from residiff.data.pair import Pair, Pairs
-from residiff.errors import CheckpointError, ConfigError, DivergedError, ModelFileError
+from residiff.errors import CheckpointError, ConfigError, DivergedError, ModelFileError, memory_errors
 from residiff.recipe import Recipe, difference
 from residiff.train.clock import Clock
 from residiff.train.keeping import clear_remains, keep, load, newest, states
@@ -36,6 +36,10 @@ logger = logging.getLogger(__name__)
 RECIPE, DIVERGED = "recipe.toml", "diverged.json"
 # Updates in a row that may be left out because they are not finite
 SKIPS = 100
+NO_ROOM = (
+    "training does not fit into memory; take a smaller training.batch (--auto-batch finds the largest that fits) or"
+    " data.crop, or set training.checkpointed=true"
+)
 
 
 def _never() -> bool:
@@ -55,7 +59,8 @@ class Run:
     def __init__(self, recipe: Recipe, folder: Path, processes: Processes | None = None) -> None:
         self.recipe, self.folder = recipe, folder
         self.processes = Processes(torch.device("cpu")) if processes is None else processes
-        self.learner = Learner(recipe, self.processes)
+        with memory_errors(NO_ROOM):
+            self.learner = Learner(recipe, self.processes)
         self.log = RunLog(folder, writes=self.processes.is_first)
         self.step = 0
         self.source = ""
@@ -94,11 +99,13 @@ class Run:
             If the run was begun on other data.
         ImageError
             If too many of the pictures cannot be read.
+        ResourceError
+            If the disk is full or memory runs out; the saves before stay.
         """
         settings = self.recipe.training
         watcher = Watcher(self.recipe, self.folder, self.log, held_out, self.processes.device, trackers)
         clock = Clock(settings.save_seconds, settings.batch * settings.accumulate, self.processes.device)
-        with contextlib.closing(self.log):
+        with contextlib.closing(self.log), memory_errors(NO_ROOM):
             self._begin(pairs)
             yield from self._updates(pairs, workers, watcher, clock, stop)
 
@@ -205,6 +212,7 @@ class Run:
         figures = {} if score is None else {key: value for key, value in vars(score).items() if value is not None}
         return known | ({"validation": self.held_out | figures} if self.held_out else {})
 
+    @memory_errors(NO_ROOM)
     def save(self) -> None:
         """Write the averaged model, the log, and last the state to continue from, each atomically."""
         self.processes.check_equal(self.learner.backbone)
@@ -228,6 +236,7 @@ class Run:
         for decay, weights in self.learner.other_averages().items():
             self._save_model(f"model-{decay!r}.safetensors", weights, self.card() | {"average": decay})
 
+    @memory_errors(NO_ROOM)
     def begin_from(self, model: ModelFile) -> None:
         """Start from a model's averaged weights in place of random ones.
 
@@ -246,6 +255,7 @@ class Run:
                 f"{error}\nset these as the model has them, or train its own recipe:{listed}"
             ) from error
 
+    @memory_errors(NO_ROOM)
     def resume(self, state: TrainingState, *, override: bool = False) -> None:
         """Continue from `state`, with this run's recipe.
 
@@ -315,6 +325,7 @@ def open_run(
             yield run
 
 
+@memory_errors(NO_ROOM)
 def _continue_or_begin(run: Run, override: bool) -> None:
     """All processes take the state that the first one chooses."""
     take = run.learner.taking()

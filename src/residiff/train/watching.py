@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from residiff.denoiser import Denoiser
 from residiff.errors import ConfigError
 from residiff.recipe import Recipe
 from residiff.train.log import Progress, RunLog, Score
-from residiff.train.trackers import Tracker
+from residiff.train.trackers import Tracker, Trackers
 from residiff.train.validation import Validation
 
 STRIPS = "validation"
@@ -42,7 +42,8 @@ class Watcher:
         device: torch.device,
         trackers: Sequence[Tracker],
     ) -> None:
-        self.recipe, self.folder, self.log, self.trackers = recipe, folder, log, trackers
+        self.recipe, self.folder, self.log = recipe, folder, log
+        self.trackers = Trackers(trackers, log)
         self.validation = Validation(recipe, held_out, device) if held_out else None
         self.every = recipe.validation.every or max(1, recipe.training.iterations // VALIDATIONS)
 
@@ -58,13 +59,12 @@ class Watcher:
             raise ConfigError("nothing is held out to validate by")
         score = self.validation.score(denoiser, step)
         figures = {key: value for key, value in vars(score).items() if key != "step" and value is not None}
-        self._tell(step, {f"validation/{key}": value for key, value in figures.items()})
+        self.trackers.figures(step, {f"validation/{key}": value for key, value in figures.items()})
         if self.recipe.validation.shown:
             strip = self.validation.strips(denoiser, self.recipe.validation.shown)
             if self.log.writes:
                 write(self.folder / STRIPS / f"step-{step:08d}.png", Picture(strip))
-            for tracker in self.trackers:
-                tracker.picture(step, "validation", strip)
+            self.trackers.picture(step, "validation", strip)
         return score
 
     def updated(self, progress: Progress) -> None:
@@ -72,8 +72,4 @@ class Watcher:
         self.log.update(progress)
         if progress.step % EVERY == 0 or progress.step == 1:
             names = ("loss", "learning_rate", "gradient_norm", "images_per_second", "memory")
-            self._tell(progress.step, {f"training/{name}": float(vars(progress)[name]) for name in names})
-
-    def _tell(self, step: int, figures: Mapping[str, float]) -> None:
-        for tracker in self.trackers:
-            tracker.figures(step, figures)
+            self.trackers.figures(progress.step, {f"training/{name}": float(vars(progress)[name]) for name in names})

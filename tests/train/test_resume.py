@@ -21,7 +21,7 @@ from runs import (
     weights_of,
 )
 
-from residiff import checkpoint, files
+from residiff import checkpoint, files, tensorfile
 from residiff.checkpoint import MODEL, TrainingState, load_model, load_state, save_state
 from residiff.errors import CheckpointError, ConfigError, DivergedError, LockedError, ModelFileError, ResourceError
 from residiff.recipe import override
@@ -273,13 +273,13 @@ def test_a_whole_checkpoint_that_cannot_be_used_is_never_begun_over(tmp_path, wh
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     before = {path: path.read_bytes() for path in states(tmp_path)}
     if what == "a later format":
-        monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 0)
+        monkeypatch.setattr(tensorfile, "FORMAT_VERSION", 0)
     elif what == "no permission":
 
-        def refused(path):
+        def refused(path, *_how):
             raise PermissionError(13, "Permission denied", str(path))
 
-        monkeypatch.setattr(type(tmp_path), "read_bytes", refused)
+        monkeypatch.setattr(type(tmp_path), "open", refused)
     else:
 
         def unknown(text, origin="recipe"):

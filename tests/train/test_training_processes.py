@@ -14,7 +14,7 @@ from runs import TINY, same_files, table
 from residiff.checkpoint import load_model, load_state
 from residiff.errors import ConfigError
 from residiff.recipe import override
-from residiff.train import Processes, open_run, started, training_data
+from residiff.train import BEST, Processes, open_run, read_scores, started, training_data
 from residiff.train.keeping import states
 
 # Adam moves a weight of no gradient by the sign of a rounding error: plain descent shows what is equal
@@ -87,6 +87,15 @@ def test_shards_of_a_network_learn_what_the_whole_does(tmp_path):
     kept = [load_state(states(tmp_path / name)[0]).tensors for name in ("one", "two")]
     assert {key: value.shape for key, value in kept[0].items()} == {key: value.shape for key, value in kept[1].items()}
     assert all((kept[0][key] - value).abs().max() <= 1e-6 for key, value in kept[1].items())
+    scores = [
+        [{"step": score.step} | score.figures() for score in read_scores(tmp_path / name)] for name in ("one", "two")
+    ]
+    assert [score["step"] for score in scores[1]] == [3, 6]
+    assert scores[1] == [pytest.approx(score, rel=1e-5) for score in scores[0]]
+    assert furthest(tmp_path / "one" / BEST, tmp_path / "two" / BEST) <= 1e-6
+    assert furthest(tmp_path / "one/model-0.5.safetensors", tmp_path / "two/model-0.5.safetensors") <= 1e-6
+    strips = [sorted(path.name for path in (tmp_path / name / "validation").iterdir()) for name in ("one", "two")]
+    assert strips[0] == strips[1]
 
 
 @pytest.mark.parametrize(("said", "expected"), [(None, 2), ("1", 2), (None, 3)])

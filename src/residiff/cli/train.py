@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -117,15 +118,15 @@ def _train(task: Task, start: ModelFile | None, *, resume: bool, override: bool,
         run.held_out = task.data.record
         note(f"{recipe.name}: step {run.step} of {recipe.training.iterations}")
         wanted = tensorboard and task.processes.is_first
-        trackers = [TensorBoardTracker(output / "tensorboard", run.step)] if wanted else []
-        with progress("speed", "score") as bar:
+        with contextlib.ExitStack() as opened, progress("speed", "score") as bar:
+            trackers = [TensorBoardTracker(output / "tensorboard", run.step)] if wanted else []
+            for tracker in trackers:
+                opened.callback(tracker.close)
             states = run.train(
                 task.data.training, task.workers, held_out=task.data.held_out, stop=stop, trackers=trackers
             )
             for state in states:
                 _show(bar, run, state)
-        for tracker in trackers:
-            tracker.close()
         _finish(run, task.folder)
     if run.stopped:
         # Another process was told

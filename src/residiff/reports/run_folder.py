@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from residiff import files
 from residiff.checkpoint import BEST, MODEL, Card, load_model
 from residiff.data import images
 from residiff.errors import ConfigError, ImageError, ModelFileError
@@ -116,12 +116,14 @@ def _recipe(folder: Path) -> tuple[Recipe | None, str, str]:
 
 def _weights(path: Path) -> Weights:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
         model = load_model(path, allow_not_finite=True)
     except (OSError, ModelFileError) as error:
         return Weights(path.name, problem=str(error))
     count = sum(tensor.numel() for tensor in model.weights.values())
-    return Weights(path.name, files.sha256(data), model.sha256, len(data) / 1e6, count, model.card)
+    return Weights(path.name, digest, model.sha256, size / 1e6, count, model.card)
 
 
 def _compared(found: list[Weights]) -> tuple[Weights, ...]:

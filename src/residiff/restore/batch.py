@@ -13,9 +13,16 @@ from pathlib import Path
 
 from residiff.data import images
 from residiff.data.images import BitDepth, Format
-from residiff.errors import ConfigError, ImageError, ImageUnsupportedError, ResidiffError, check_range
+from residiff.errors import (
+    ConfigError,
+    ImageError,
+    ImageUnsupportedError,
+    ResidiffError,
+    check_range,
+    memory_errors,
+)
 from residiff.files import environment_errors, write_bytes
-from residiff.restore.restorer import MAX_SEED, Restorer, memory_errors
+from residiff.restore.restorer import MAX_SEED, TOO_LARGE, Restorer
 
 
 @dataclass(frozen=True)
@@ -223,7 +230,7 @@ def restore_all(
 
 def restore_file(job: Job, restorer: Restorer, options: Options) -> None:
     """Read, restore and write one picture, and if need be what each step made of it, in a folder beside it."""
-    with memory_errors():
+    with memory_errors(TOO_LARGE):
         chosen = options.format or images.format_of(job.target)
         steps = job.target.with_suffix(".steps") if options.save_steps else None
         write_bytes(job.target, restore_bytes(job.source, job.mask, restorer, options, chosen, steps))

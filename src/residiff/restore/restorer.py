@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from residiff.checkpoint import Card, ModelFile, load_model
 from residiff.data.images import Picture, from_array, from_pil, to_array, to_pil
 from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import MASK_FORMS, from_model, to_model
-from residiff.errors import ConfigError, ModelFileError, ResourceError, check_range
+from residiff.errors import ConfigError, ModelFileError, check_range, memory_errors
 from residiff.inference import check_order, sampled
 from residiff.recipe import Recipe, override
 from residiff.restore.planes import fill_hidden, pad_to_multiple
@@ -31,6 +30,7 @@ AnyImage = TypeVar("AnyImage", Image.Image, Array, Tensor)
 
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 MAX_SEED = 2**63 - 1
+TOO_LARGE = "the picture does not fit into memory; restore it in parts or at a smaller size"
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Restorer:
     ) -> Picture:
         """As calling the restorer, picture to picture: size, bit depth, alpha and metadata stay."""
         check_range("strength", strength, 0, 1)
-        with memory_errors():
+        with memory_errors(TOO_LARGE):
             # The others are let go
             (last,) = deque(self.states(picture, mask, steps=steps, seed=seed), maxlen=1)
             return self.picture_of(last.x, picture, strength)
@@ -169,7 +169,7 @@ class Restorer:
         """
         self.check(steps=steps, seed=seed, masked=mask is not None)
         check_order(order)
-        with memory_errors():
+        with memory_errors(TOO_LARGE):
             x_in = self._input(picture)
             noise = seeded_noise(seed, x_in.shape, self.device)
             return self.sample(x_in, noise, steps, self._condition(picture, mask), order)
@@ -198,7 +198,7 @@ class Restorer:
 
         `condition` is the encoded mask, (N, K, H, W). Yields a state for each move, and the last one.
         """
-        with memory_errors():
+        with memory_errors(TOO_LARGE):
             yield from sampled(self.denoiser, self.recipe, x_in, noise, steps=steps, condition=condition, order=order)
 
     def _input(self, picture: Picture) -> Tensor:
@@ -215,18 +215,6 @@ class Restorer:
             raise ConfigError(f"the mask is {columns} x {rows}, the image {width} x {height}; make them equal")
         matte = pad_to_multiple(mask.pixels.mean(0, keepdim=True), self.descriptor.size_multiple)
         return MASK_FORMS[self.recipe.network.mask_form].encode(matte[None]).to(self.device)
-
-
-@contextlib.contextmanager
-def memory_errors() -> Iterator[None]:
-    """Turn what the allocators raise when memory runs out into a `ResourceError`."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        full = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "alloc" in str(error)
-        if not full:
-            raise
-        raise ResourceError("the picture does not fit into memory; restore it in parts or at a smaller size") from error
 
 
 def pick_device(name: str) -> torch.device:

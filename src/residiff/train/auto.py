@@ -34,7 +34,7 @@ from residiff.prediction import Clamp
 from residiff.recipe import Recipe
 from residiff.schedule import Level
 from residiff.seeds import generator
-from residiff.train.keeping import is_begun, newest, states
+from residiff.train.keeping import is_begun, newest_recipe, states
 from residiff.train.objective import NOISE, RESIDUAL, Objective, decided
 from residiff.train.optimisers import Optimisers
 from residiff.train.rules import draw_times
@@ -80,8 +80,8 @@ def decide(alpha: float) -> Objective | None:
 
 def stored(recipe: Recipe, folder: Path) -> Recipe | None:
     """`recipe` with the objective that the run in `folder` is trained by; None where no run can be continued."""
-    state = newest(folder)
-    return None if state is None else decided(recipe, state.recipe.prediction)
+    known = newest_recipe(folder)
+    return None if known is None else decided(recipe, known.prediction)
 
 
 def read_both(alpha: Tensor, level: Level, x_t: Tensor, x_in: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:

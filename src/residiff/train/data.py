@@ -73,7 +73,7 @@ def _mixed(recipe: Recipe, weights: Sequence[float], supplies: Sequence[Training
         weighted = [(one.training, weight) for one, weight in zip(supplies, weights, strict=True)]
         training = Mixed(weighted, recipe.training.seed)
     held_out = tuple(pair for one in supplies for pair in one.held_out)
-    record = {"on": recipe.validation.on, "of": "; ".join(str(one.record["of"]) for one in supplies)}
+    record: dict[str, object] = {"on": recipe.validation.on, "of": "; ".join(str(one.record["of"]) for one in supplies)}
     record |= {"seen": True} if any("seen" in one.record for one in supplies) else {}
     return TrainingData(training, held_out, {**record, "pairs": len(held_out)} if held_out else {})
 
@@ -112,7 +112,7 @@ def _known(pictures: PictureSet) -> PictureSet:
 def _supply(recipe: Recipe, source: Source, divided: _Divided, held_out: Sequence[PictureSet]) -> TrainingData:
     """Pairs of a set, none of which is held out of this one or another, unless it holds nothing else."""
     seed, mask, pictures = recipe.training.seed, recipe.network.mask, without_copies(divided.training, held_out)
-    seen = {"seen": True} if pictures is None else {}
+    seen: dict[str, object] = {"seen": True} if pictures is None else {}
     if pictures is None:
         pictures = replace(divided.training, source=f"{divided.training.source}, all of them copies of these")
         logger.warning("%s: they are trained on all the same; take more pictures", pictures.source)

@@ -16,18 +16,19 @@ import torch
 from torch import Tensor
 
 from residiff import files
-from residiff.checkpoint import BEST, MODEL, ModelFile, TrainingState, save_model
+from residiff.checkpoint import BEST, MODEL, Card, ModelFile, TrainingState, save_model
 from residiff.data.loading import Drawn, Faults, loader
 from residiff.data.pair import Pair, Pairs
-from residiff.errors import CheckpointError, ConfigError, DivergedError, ImageError, ModelFileError
+from residiff.errors import CheckpointError, ConfigError, DivergedError, ImageError, ModelFileError, memory_errors
 from residiff.recipe import Recipe, difference
 from residiff.train.clock import Clock
 from residiff.train.judging import judged_by
-from residiff.train.keeping import DIVERGED, clear_remains, clear_run, is_begun, keep, load, newest
+from residiff.train.keeping import DIVERGED, clear_run, keep
 from residiff.train.learner import Learner, Outcome
 from residiff.train.log import Progress, RunLog, Score
 from residiff.train.processes import Processes
 from residiff.train.rules import Descent, epoch_of, learning_rate
+from residiff.train.sharding import gathered, hand_over
 from residiff.train.trackers import Tracker
 from residiff.train.watching import Watcher
 
@@ -36,6 +37,10 @@ logger = logging.getLogger(__name__)
 RECIPE, FAILURES = "recipe.toml", "failures.jsonl"
 # Updates in a row that may be left out because they are not finite
 SKIPS = 100
+NO_ROOM = (
+    "training does not fit into memory; take a smaller training.batch (--auto-batch finds the largest that fits) or"
+    " data.crop, or set training.checkpointed=true"
+)
 
 
 def _never() -> bool:
@@ -55,7 +60,8 @@ class Run:
     def __init__(self, recipe: Recipe, folder: Path, processes: Processes | None = None) -> None:
         self.recipe, self.folder = recipe, folder
         self.processes = Processes(torch.device("cpu")) if processes is None else processes
-        self.learner = Learner(recipe, self.processes)
+        with memory_errors(NO_ROOM):
+            self.learner = Learner(recipe, self.processes)
         self.log = RunLog(folder, writes=self.processes.is_first)
         self.step = 0
         self.source = ""
@@ -100,11 +106,13 @@ class Run:
             If the run was begun on other data, unless that is overridden.
         ImageError
             If too many of the pictures cannot be read; the run is saved, and `failures.jsonl` lists them.
+        ResourceError
+            If the disk is full or memory runs out; the saves before stay.
         """
         settings = self.recipe.training
         watcher = Watcher(self.recipe, self.folder, self.log, held_out, self.processes.device, trackers)
         clock = Clock(settings.save_seconds, settings.batch * settings.accumulate, self.processes.device)
-        with contextlib.closing(self.log):
+        with contextlib.closing(self.log), memory_errors(NO_ROOM):
             self._begin(pairs)
             yield from self._updates(pairs, workers, watcher, clock, self.processes.stopped_by(stop))
 
@@ -234,13 +242,17 @@ class Run:
         """Validate where that is due; whether any process was told to stop meanwhile, which leaves it undone."""
         if not watcher.is_due(self.step):
             return False
-        weights = self.average
-        return self.processes.first_alone(lambda ask: self._score(watcher, weights, ask), stop)
+        share = self.processes.together if self.recipe.training.sharded else self.processes.first_alone
+        return share(lambda ask: self._score(watcher, ask), stop)
 
-    def _score(self, watcher: Watcher, weights: Mapping[str, Tensor], ask: Callable[[], None]) -> None:
-        score = watcher.validate(weights, self.step, ask)
-        if self.log.best is None or score.worth > self.log.best.worth:
-            save_model(self.folder / BEST, ModelFile(self.recipe, weights, self.card(score)))
+    def _score(self, watcher: Watcher, ask: Callable[[], None]) -> None:
+        with self.learner.averaged() as denoiser:
+            score = watcher.validate(denoiser, self.step, ask)
+        is_best = self.log.best is None or score.worth > self.log.best.worth
+        if self.recipe.training.sharded:
+            (is_best,) = self.processes.any_of(is_best and self.processes.is_first)
+        if is_best:
+            self._save_model(BEST, self.average, self.card(score))
             figure = f"loss {score.loss:.6g}" if score.psnr is None else f"{score.psnr:.2f} dB"
             self.log.event(self.step, "best", figure)
         # Last: what the table holds is not done again by a run that goes on
@@ -248,10 +260,10 @@ class Run:
 
     @property
     def average(self) -> dict[str, Tensor]:
-        """The averaged weights, whole; all processes must ask for them."""
-        return self.learner.average()
+        """The averaged weights; of a sharded network, this process's parts."""
+        return self.learner.averages.main
 
-    def card(self, score: Score | None = None) -> dict[str, object]:
+    def card(self, score: Score | None = None) -> Card:
         """What a model file says of its training; `score` is the validation of its weights."""
         images = self.step * self.recipe.training.batch * self.recipe.training.accumulate
         known = {"data": self.source, "iterations": self.step, "images": images}
@@ -259,25 +271,35 @@ class Run:
         figures = {} if score is None else {"step": score.step, **score.figures()}
         return known | before | ({"validation": self.held_out | figures} if self.held_out else {})
 
+    @memory_errors(NO_ROOM)
     def save(self) -> None:
         """Write the averaged model, the log, and last the state to continue from, each atomically."""
         self.processes.check_equal(self.learner.backbone)
-        # Of shards all processes must have a part in these
-        tensors, weights = self.learner.tensors(), self.average
-        if self.processes.is_first:
-            save_model(self.folder / MODEL, ModelFile(self.recipe, weights, self.card(self.log.at(self.step))))
-            self.log.sync()
-            facts = {"descent": vars(self.descent), "before": self.before, "settled": self.settled}
-            state = TrainingState(self.recipe, self.step, self.source, tensors, facts)
-            keep(self.folder, state, self.recipe.training.keep)
+        self._save_model(MODEL, self.average, self.card(self.log.at(self.step)))
+        tensors = self.learner.tensors()
+        if not self.processes.is_first:
+            return hand_over(tensors)
+        self.log.sync()
+        facts = {"descent": vars(self.descent), "before": self.before, "settled": self.settled}
+        keep(
+            self.folder,
+            TrainingState(self.recipe, self.step, self.source, tensors, facts),
+            self.recipe.training.keep,
+            gathered,
+        )
+
+    def _save_model(self, name: str, weights: Mapping[str, Tensor], card: Card) -> None:
+        """Write a model file; where `weights` are parts, all processes must call it."""
+        if not self.processes.is_first:
+            return hand_over(weights)
+        save_model(self.folder / name, ModelFile(self.recipe, weights, card), fetch=gathered)
 
     def _save_others(self) -> None:
         """Write a model for each of the other averages."""
         for decay, weights in self.learner.other_averages().items():
-            if self.processes.is_first:
-                path = self.folder / f"model-{decay!r}.safetensors"
-                save_model(path, ModelFile(self.recipe, weights, self.card() | {"average": decay}))
+            self._save_model(f"model-{decay!r}.safetensors", weights, self.card() | {"average": decay})
 
+    @memory_errors(NO_ROOM)
     def begin_from(self, model: ModelFile) -> None:
         """Start from a model's averaged weights in place of random ones.
 
@@ -287,7 +309,7 @@ class Run:
             If they do not fit the recipe's network, naming the settings in which it differs from the model's.
         """
         try:
-            self.learner.begin_from(model.denoiser().backbone.state_dict())
+            self.learner.begin_from(model.weights)
         except ModelFileError as error:
             changes = difference(model.recipe, self.recipe)
             networks = [change for change in changes if change.startswith(("network.", "prediction."))]
@@ -299,6 +321,7 @@ class Run:
         sources = [*(before if isinstance(before, list) else []), model.card.get("data", "data that it does not name")]
         self.before = [f"{source}, in the model that it began from" for source in sources]
 
+    @memory_errors(NO_ROOM)
     def resume(self, state: TrainingState, *, override: bool = False) -> None:
         """Continue from `state`, with this run's recipe.
 
@@ -330,52 +353,3 @@ class Run:
         self.step, self.source, self.descent = state.step, state.source, descent
         self.before, self.settled = list(state.facts.get("before", ())), int(state.facts.get("settled", 0))
         self.changes, self.overrides = changes, override
-
-
-@contextlib.contextmanager
-def open_run(
-    recipe: Recipe,
-    folder: Path,
-    processes: Processes | None = None,
-    *,
-    resume: bool = False,
-    override: bool = False,
-    init: ModelFile | None = None,
-) -> Iterator[Run]:
-    """A run that holds `folder` for itself; with `resume` it continues, or says why it begins anew.
-
-    A run that begins takes the weights of `init`, where one is given, in place of random ones. With `override` a run is
-    continued though the recipe has changed.
-
-    Raises
-    ------
-    ConfigError
-        If the folder holds a run already and `resume` is false, or its recipe has changed and `override` is false.
-    LockedError
-        If another process trains in the folder.
-    CheckpointError
-        If the newest whole state in the folder does not fit its log, or the network.
-    """
-    run = Run(recipe, folder, processes)
-    with files.lock(folder) if run.processes.is_first else contextlib.nullcontext():
-        if run.processes.is_first:
-            clear_remains(folder)
-        run.processes.wait()
-        if init is not None:
-            run.begin_from(init)
-        if resume:
-            _continue_or_begin(run, override)
-        elif run.processes.told(int(run.processes.is_first and is_begun(folder))):
-            raise ConfigError(f"{folder} holds a run already; continue it with --resume, or take another folder")
-        with contextlib.closing(run.log):
-            yield run
-
-
-def _continue_or_begin(run: Run, override: bool) -> None:
-    """All processes take the state that the first one chooses."""
-    state = newest(run.folder) if run.processes.is_first else None
-    step = run.processes.told(-1 if state is None else state.step)
-    if step >= 0:
-        run.resume(state or load(run.folder, step), override=override)
-    elif run.processes.is_first:
-        logger.warning("there is no whole checkpoint in %s; starting from the beginning", run.folder)

@@ -87,15 +87,11 @@ class Processes:
                 stops, works = self.any_of(stop(), False)
             return stops
 
-        def ask() -> None:
-            if self.any_of(stop(), True)[0]:
-                raise _Left
+        return _left(work, lambda works: self.any_of(stop(), works)[0])
 
-        try:
-            work(ask)
-        except _Left:
-            return True
-        return self.any_of(stop(), False)[0]
+    def together(self, work: Callable[[Callable[[], None]], None], stop: Callable[[], bool]) -> bool:
+        """As `first_alone`, but all processes do `work`, and call the function that they are given alike."""
+        return _left(work, lambda _works: self.any_of(stop())[0])
 
     def told(self, number: int) -> int:
         """The first process's `number`, for all."""
@@ -134,6 +130,20 @@ class Processes:
         """Until all are here."""
         if self.are_many:
             dist.barrier()
+
+
+def _left(work: Callable[[Callable[[], None]], None], stops: Callable[[bool], bool]) -> bool:
+    """Whether a stop was heard of in `work` or after it; `stops` is told whether it still goes on."""
+
+    def ask() -> None:
+        if stops(True):
+            raise _Left
+
+    try:
+        work(ask)
+    except _Left:
+        return True
+    return stops(False)
 
 
 def started(device: str = "cpu", expected: int | None = None, *, patience: float = PATIENCE) -> Processes:

@@ -35,6 +35,12 @@ class Stub:
         sha256 = hashlib.sha256(self.name.encode()).hexdigest()
         return SimpleNamespace(name=self.name, sha256=sha256, steps=2, size_multiple=8)
 
+    def steps_for(self, pixels):
+        return 2
+
+    def tiling(self, height, width, tile="auto"):
+        return None
+
     def check(self, *, steps, seed, masked, keep=False):
         pass
 

@@ -6,6 +6,7 @@ What a result is made of is in the output folder's manifest, by which a later ru
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -22,7 +23,10 @@ from residiff.restore.manifest import Manifest, Record, damage, difference
 from residiff.restore.memory import memory_errors
 from residiff.restore.options import Options
 from residiff.restore.pipeline import Limits, overlapped
-from residiff.restore.work import Decoded, Restores, Result, Sources, compute, decode, encode, settings_of
+from residiff.restore.provenance import Provenance
+from residiff.restore.streaming import RestoresRows, Streamed, hashes_of, restore_rows, tiling_of
+from residiff.restore.tiling import Tiling
+from residiff.restore.work import Decoded, Hashes, Result, Sources, compute, decode, encode, settings_of
 
 Part = TypeVar("Part")
 # Larger pictures keep the network busy alone
@@ -42,7 +46,7 @@ class There(Enum):
 
 def restore_all(
     jobs: Sequence[Job],
-    restorer: Restores,
+    restorer: RestoresRows,
     options: Options,
     *,
     there: There = There.REPLACE,
@@ -77,7 +81,7 @@ def restore_all(
 
 def restore_stream(
     jobs: Iterable[Job],
-    restorer: Restores,
+    restorer: RestoresRows,
     options: Options,
     *,
     there: There = There.REPLACE,
@@ -96,7 +100,7 @@ def restore_stream(
 
 def left_to_do(
     jobs: Sequence[Job],
-    restorer: Restores,
+    restorer: RestoresRows,
     options: Options,
     *,
     there: There,
@@ -110,7 +114,7 @@ def left_to_do(
 
 @dataclass(frozen=True)
 class _Run:
-    restorer: Restores
+    restorer: RestoresRows
     options: Options
     there: There
     manifest: Manifest | None
@@ -127,15 +131,15 @@ class _Run:
         if self.there is There.REPLACE or not job.target.is_file():
             return False
         with contextlib.suppress(ImageError):
-            return not self.stale(job, Sources.of(job))
+            return not self.stale(job, hashes_of(job))
         return False
 
-    def stale(self, job: Job, sources: Sources) -> str:
-        """Why a target that is there must be made again; empty if it need not be."""
+    def stale(self, job: Job, hashes: Hashes) -> str:
+        """Why a target that is there must be made again; empty if it need not be. `hashes` are those of its files."""
         if self.manifest is None or not (records := self.manifest.of(job)):
             return "in no manifest"
         settings = settings_of(self.options, self.restorer, self.format_of(job))
-        model, hashes = self.restorer.descriptor.sha256, sources.hashes
+        model = self.restorer.descriptor.sha256
 
         def fault(record: Record) -> str:
             then = record.provenance
@@ -174,17 +178,17 @@ class _Run:
         for task, picture in zip(tasks, restored, strict=True):
             task.take(picture, seconds, len(tasks))
 
-    def enter(self, outcome: Outcome, result: Result) -> None:
-        """Add a result that is in its place to the manifest, where there is one."""
+    def enter(self, outcome: Outcome, digest: str, provenance: Provenance) -> None:
+        """Add a result that is in its place, of SHA-256 `digest`, to the manifest, where there is one."""
         job = outcome.job
         if self.manifest is not None:
             self.manifest.add(
                 Record(
                     target=shown(name_in(job, self.manifest.output)),
-                    sha256=sha256(result.data),
+                    sha256=digest,
                     source=shown(job.source.absolute()),
                     mask=None if job.mask is None else shown(job.mask.absolute()),
-                    provenance=result.provenance,
+                    provenance=provenance,
                     pixels=outcome.pixels,
                     seconds=outcome.seconds,
                     change=outcome.change,
@@ -206,6 +210,9 @@ class _Task:
     _restored: Picture | None = None
     _result: Result | None = None
     _batch: int = 1
+    _tiling: Tiling | None = None
+    _hashes: Hashes | None = None
+    _streamed: Streamed | None = None
 
     def __post_init__(self) -> None:
         self.outcome = Outcome(self.job)
@@ -213,6 +220,8 @@ class _Task:
     @property
     def kind(self) -> Hashable | None:
         """Padded size, and whether there is a mask."""
+        if self._tiling is not None:
+            return None
         (height, width), options = self.decoded.picture.pixels.shape[1:], self.run.options
         if height * width > LARGEST_IN_BATCH or options.save_steps or options.samples > 1:
             return None
@@ -229,18 +238,23 @@ class _Task:
         with self._guarding(), self._timing():
             if self.run.there is There.SKIP and os.path.lexists(self.job.target):
                 return self._settle(skipped=True)
-            self._sources = Sources.of(self.job)
-            if self.run.there is There.RESUME and self.job.target.is_file():
-                stale = self.run.stale(self.job, self._sources)
+            run = self.run
+            self._tiling = tiling_of(self.job, run.restorer, run.options, run.format_of(self.job))
+            self._sources = None if self._tiling is not None else Sources.of(self.job)
+            self._hashes = hashes_of(self.job) if self._sources is None else self._sources.hashes
+            if run.there is There.RESUME and self.job.target.is_file():
+                stale = run.stale(self.job, self._hashes)
                 if not stale:
                     return self._settle(skipped=True)
                 self.outcome = replace(self.outcome, remade=stale)
-            height, width = images.size_of(self._sources.picture)
+            height, width = images.size_of(self.job.source if self._sources is None else self._sources.picture)
             return height * width if height * width > LARGEST_IN_BATCH else 0
         return 0
 
     def decode(self) -> None:
-        """Decode picture and mask."""
+        """Decode picture and mask, unless they are to be streamed."""
+        if self._tiling is not None:
+            return
         with self._guarding(), self._timing():
             self._decoded = decode(_made(self._sources), self.run.options, self.run.format_of(self.job))
             height, width = self.decoded.picture.pixels.shape[1:]
@@ -251,8 +265,17 @@ class _Task:
         """Run the network on this picture alone."""
         with self._guarding():
             began = time.perf_counter()
+            if self._tiling is not None:
+                return self._stream(self._tiling, began)
             restored = compute(self.decoded, self.run.restorer, self.run.options, self.job.target)
             self.take(restored, time.perf_counter() - began)
+
+    def _stream(self, tiling: Tiling, began: float) -> None:
+        run, format = self.run, self.run.format_of(self.job)
+        done = restore_rows(self.job, run.restorer, run.options, format, tiling, _made(self._hashes))
+        self._streamed, seconds = done, time.perf_counter() - began
+        pixels = math.prod(images.size_of(self.job.source))
+        self.outcome = replace(self.outcome, seconds=seconds, pixels=pixels, change=done.change)
 
     def take(self, restored: Picture, seconds: float, batch: int = 1) -> None:
         """What was computed, in how many seconds, with how many pictures at once."""
@@ -260,8 +283,10 @@ class _Task:
         self.outcome = replace(self.outcome, seconds=seconds)
 
     def encode(self) -> None:
-        """Encode the result."""
+        """Encode the result, unless that has been done."""
         run = self.run
+        if self._streamed is not None:
+            return
         with self._guarding(), self._timing():
             format, restored = run.format_of(self.job), _made(self._restored)
             self._result = encode(self.decoded, restored, run.restorer, run.options, format, self._batch)
@@ -270,10 +295,13 @@ class _Task:
 
     def write(self) -> None:
         """Put the result in its place, and then into the manifest."""
-        result = _made(self._result)
         with self._timing():
-            write_bytes(self.job.target, result.data)
-            self.run.enter(self.outcome, result)
+            if self._streamed is not None:
+                self.run.enter(self.outcome, self._streamed.sha256, self._streamed.provenance)
+            else:
+                result = _made(self._result)
+                write_bytes(self.job.target, result.data)
+                self.run.enter(self.outcome, sha256(result.data), result.provenance)
         self._settle()
 
     def _settle(self, error: ResidiffError | None = None, *, skipped: bool = False) -> int:

@@ -16,7 +16,7 @@ from residiff.errors import ImageError
 from residiff.restore.batch import LARGEST_IN_BATCH, restore_all, restore_stream
 from residiff.restore.jobs import Job, Outcome
 from residiff.restore.options import Options
-from residiff.restore.work import Restores
+from residiff.restore.streaming import RestoresRows
 
 # How long, and how many pictures, are measured
 SECONDS = 20.0
@@ -48,7 +48,7 @@ class Estimate:
 
 
 def estimate(
-    jobs: Sequence[Job], restorer: Restores, options: Options, output: Path, *, seconds: float = SECONDS
+    jobs: Sequence[Job], restorer: RestoresRows, options: Options, output: Path, *, seconds: float = SECONDS
 ) -> Estimate:
     """Restore some of the pictures into a temporary folder, for at most about `seconds`, and reckon from them.
 
@@ -109,7 +109,7 @@ class _Measured:
         return sum(size for _, size in same) / max(1, sum(outcome.pixels for outcome, _ in same))
 
 
-def _measured(sizes: dict[Job, int], restorer: Restores, options: Options, seconds: float) -> _Measured:
+def _measured(sizes: dict[Job, int], restorer: RestoresRows, options: Options, seconds: float) -> _Measured:
     chosen = list(islice(_spread(sorted(sizes, key=lambda job: sizes[job])), MOST))
     deadline = time.perf_counter() + seconds
     with tempfile.TemporaryDirectory(prefix="residiff-") as folder:

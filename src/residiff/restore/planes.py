@@ -28,6 +28,13 @@ def mirrored(size: int, wanted: int) -> Tensor:
     return torch.where(index < size, index, period - index)
 
 
+def blended(pixels: Tensor, result: Tensor, strength: float) -> Tensor:
+    """`pixels` (C, H, W) where `strength` is 0, `result` (3, H, W) where it is 1; of grey pixels a grey one."""
+    if pixels.shape[0] == 1:
+        result = result.mean(0, keepdim=True)
+    return torch.lerp(pixels, result, strength)
+
+
 def fill_hidden(pixels: Tensor, alpha: Tensor) -> Tensor:
     """`pixels` (C, H, W) with the colours under alpha = 0, which nobody sees, taken from the visible ones around."""
     seen = (alpha > 0).to(pixels.dtype)

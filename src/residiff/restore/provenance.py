@@ -68,18 +68,23 @@ class Provenance(BaseModel):
 
 
 def signed(picture: Picture, provenance: Provenance, format: Format) -> Picture:
-    """The picture with its provenance among its metadata, which stay; BMP has no place for it.
+    """The picture with its provenance among its metadata, as `signed_as` has them."""
+    return replace(picture, metadata=signed_as(picture.metadata, provenance, format))
+
+
+def signed_as(metadata: Metadata, provenance: Provenance, format: Format) -> Metadata:
+    """The metadata, which stay, and the provenance among them; BMP has no place for it.
 
     Where a packet of XMP is there that cannot be added to, it is kept, and an `ImageWarning` says what is left out.
     """
     if format is Format.BMP:
-        return picture
-    metadata = images.with_provenance(picture.metadata, provenance.text())
-    if metadata is None:
+        return metadata
+    signed = images.with_provenance(metadata, provenance.text())
+    if signed is None:
         said = f"{provenance.source}: its XMP cannot be added to; the result does not say how it was made"
         warnings.warn(said, ImageWarning, stacklevel=2)
-        return picture
-    return replace(picture, metadata=metadata)
+        return metadata
+    return signed
 
 
 def provenance_of(picture: Picture) -> Provenance | None:

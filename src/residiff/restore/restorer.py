@@ -30,7 +30,7 @@ from residiff.restore.keeping import Keeping, Known
 from residiff.restore.kinds import AnyImage, like, to_picture
 from residiff.restore.large import LargePicture
 from residiff.restore.memory import memory_errors
-from residiff.restore.planes import fill_hidden, pad_to_multiple
+from residiff.restore.planes import blended, fill_hidden, pad_to_multiple
 from residiff.restore.sources import Held, Opener, Sources
 from residiff.restore.tile_size import Tile, bytes_per_pixel, parts_together, tiling_for
 from residiff.restore.tiling import Tiling
@@ -174,7 +174,7 @@ class Restorer:
         negative. The rest as calling the restorer.
         """
         check_range("strength", strength, 0, 1)
-        gathered, steps = Gathered(), self.steps_for(picture, count) if steps is None else steps
+        gathered, steps = Gathered(), self.steps_for(count * picture.pixels[0].numel()) if steps is None else steps
         for draw in draws(seed, count, antithetic):
             self.check(steps=steps, seed=draw.seed, masked=mask is not None, keep=keep)
             result = self._restored(picture, mask, steps, draw, tile, keep)
@@ -194,7 +194,7 @@ class Restorer:
                 return self._cropped(picture, last.x[0])
             pixels = picture.pixels if picture.alpha is None else fill_hidden(picture.pixels, picture.alpha)
             held = Sources(Held(pixels), None if mask is None else Held(mask.pixels), self.descriptor.size_multiple)
-            steps = self.steps_for(picture) if steps is None else steps
+            steps = self.steps_for(picture.pixels[0].numel()) if steps is None else steps
             large = self.large(tiling, lambda: nullcontext(held), steps=steps, keep=keep)
             return torch.cat([part for _, part in replace(large, draw=draw).rows()], dim=1)
 
@@ -220,7 +220,7 @@ class Restorer:
             known = torch.cat([self._known(picture) for picture in pictures]) if keep else None
             noise = seeded_noise(seed, x_in.shape, self.device)
             matte = torch.cat(mattes) if mattes else None
-            steps = self.steps_for(pictures[0]) if steps is None else steps
+            steps = self.steps_for(pictures[0].pixels[0].numel()) if steps is None else steps
             states = self.sample(x_in, noise, steps, self._encoded(matte), None, self._keeping(known, matte))
             (last,) = deque(states, maxlen=1)
             results = zip(pictures, last.x, strict=True)
@@ -271,9 +271,7 @@ class Restorer:
 
     def _blended(self, picture: Picture, result: Tensor, strength: float) -> Tensor:
         """(3, H, W) in [0, 1] as pixels like the picture's."""
-        if picture.pixels.shape[0] == 1:
-            result = result.mean(0, keepdim=True)
-        result = torch.lerp(picture.pixels, result, strength)
+        result = blended(picture.pixels, result, strength)
         return result if picture.alpha is None else torch.where(picture.alpha > 0, result, picture.pixels)
 
     def states(
@@ -300,7 +298,7 @@ class Restorer:
         self, picture: Picture, mask: Picture | None, steps: int | None, draw: Draw, order: str | None, keep: bool
     ) -> Iterator[State]:
         x_in, matte = self._input(picture), None if mask is None else self._mask(picture, mask)
-        steps = self.steps_for(picture) if steps is None else steps
+        steps = self.steps_for(picture.pixels[0].numel()) if steps is None else steps
         noise = seeded_noise(draw.seed, x_in.shape, self.device, negative=draw.negative)
         known = self._keeping(self._known(picture), matte) if keep else None
         return self.sample(x_in, noise, steps, self._encoded(matte), order, known)
@@ -336,11 +334,12 @@ class Restorer:
         with memory_errors():
             yield from sampled(asked, self.recipe, x_in, noise, steps=steps, condition=condition, order=order)
 
-    def steps_for(self, picture: Picture, samples: int = 1) -> int:
-        """How many steps so many samples of a picture are made in where none are asked for: what the budget allows."""
-        if self.budget is None:
-            return self.descriptor.steps
-        return self.budget.tell(samples * picture.pixels[0].numel())
+    def steps_for(self, pixels: int) -> int:
+        """How many steps a picture of so many pixels is restored in where none are asked for: what the budget allows.
+
+        Several samples of a picture count as so many times its pixels.
+        """
+        return self.descriptor.steps if self.budget is None else self.budget.tell(pixels)
 
     def _budgeted(self, seconds: float) -> Budget:
         curve = Curve.of_card(self.descriptor.card)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ from residiff.sample import State
 from residiff.version import VERSION
 
 _ROWS = 512
+# SHA-256 of the picture's file and the mask's
+Hashes: TypeAlias = tuple[str, str | None]
 
 
 class Described(Protocol):
@@ -70,8 +72,8 @@ class Restores(Protocol):
     def budget(self) -> Budget | None:
         """The time that a picture may take."""
 
-    def steps_for(self, picture: Picture, samples: int = 1) -> int:
-        """How many steps are made where none are asked for."""
+    def steps_for(self, pixels: int) -> int:
+        """How many steps are made of so many pixels where none are asked for."""
 
     def check(self, *, steps: int | None, seed: int, masked: bool, keep: bool = False) -> None:
         """Raise `ConfigError` unless the model can run so."""
@@ -144,7 +146,7 @@ class Sources:
         return cls(images.fetch(job.source), None if job.mask is None else images.fetch(job.mask))
 
     @property
-    def hashes(self) -> tuple[str, str | None]:
+    def hashes(self) -> Hashes:
         """SHA-256 of each."""
         return sha256(self.picture.data), None if self.mask is None else sha256(self.mask.data)
 
@@ -156,7 +158,7 @@ class Decoded:
     picture: Picture
     mask: Picture | None
     name: str
-    hashes: tuple[str, str | None]
+    hashes: Hashes
 
 
 @dataclass(frozen=True)
@@ -250,15 +252,28 @@ def encode(
 
     `batch` is how many pictures were computed at once.
     """
-    model, (source_sha256, mask_sha256) = restorer.descriptor, decoded.hashes
-    provenance = Provenance(
+    settings = settings_of(options, restorer, format, decoded.picture.pixels[0].numel())
+    provenance = provenance_by(restorer, decoded.name, decoded.hashes, settings, batch, whole=decoded.picture.whole)
+    shown_as = restored if options.strip else signed(restored, provenance, format)
+    data = images.encode(shown_as, format, quality=options.quality, bit_depth=options.bit_depth)
+    apart = Change()
+    apart.add(decoded.picture.pixels, restored.pixels)
+    return Result(data, provenance, apart.value)
+
+
+def provenance_by(
+    restorer: Restores, source: str, hashes: Hashes, settings: Settings, batch: int = 1, *, whole: bool = True
+) -> Provenance:
+    """What is said of a result that is made here and now of a file called `source`."""
+    model, (source_sha256, mask_sha256) = restorer.descriptor, hashes
+    return Provenance(
         residiff=VERSION,
         model=model.name,
         model_sha256=model.sha256,
-        source=shown(decoded.name),
+        source=shown(source),
         source_sha256=source_sha256,
         mask_sha256=mask_sha256,
-        settings=settings_of(options, restorer, format, decoded.picture),
+        settings=settings,
         made=Made(
             torch=str(torch.__version__),
             device=restorer.device.type,
@@ -266,31 +281,37 @@ def encode(
             threads=torch.get_num_threads(),
             batch=batch,
         ),
-        whole=decoded.picture.whole,
+        whole=whole,
     )
-    shown_as = restored if options.strip else signed(restored, provenance, format)
-    data = images.encode(shown_as, format, quality=options.quality, bit_depth=options.bit_depth)
-    return Result(data, provenance, change(decoded.picture.pixels, restored.pixels))
 
 
-def settings_of(options: Options, restorer: Restores, format: Format, picture: Picture | None = None) -> Settings:
-    """What a result written as `format` depends on; where there is a budget, the steps are those for `picture`."""
+def settings_of(options: Options, restorer: Restores, format: Format, pixels: int = 1) -> Settings:
+    """What a result written as `format` depends on; where there is a budget, the steps are those for so many pixels."""
     steps, budget = options.steps, restorer.budget
-    if steps is None and budget is not None and picture is not None:
-        steps = restorer.steps_for(picture, options.samples)
-    taken = restorer.descriptor.steps if steps is None else steps
+    taken = restorer.steps_for(pixels * options.samples) if steps is None else steps
     return options.recorded(taken, format, None if budget is None else budget.seconds)
 
 
-def change(before: Tensor, after: Tensor) -> float:
-    """Root mean square of the difference of (C, H, W) in [0, 1], in grey levels of 255."""
-    # By NumPy, which does not start threads of its own in each thread that it is called in
-    old, new, total = before.numpy(), after.numpy(), 0.0
-    # Strips keep what comes and goes small
-    for top in range(0, before.shape[1], _ROWS):
-        difference = new[:, top : top + _ROWS] - old[:, top : top + _ROWS]
-        total += float(np.vdot(difference, difference))
-    return float(255 * (total / before.numel()) ** 0.5)
+class Change:
+    """How far results are from their pictures: root mean square, of rows that come one after another."""
+
+    def __init__(self) -> None:
+        self._total, self._count = 0.0, 0
+
+    def add(self, before: Tensor, after: Tensor) -> None:
+        """Take in rows (C, n, W) in [0, 1]."""
+        # By NumPy, which does not start threads of its own in each thread that it is called in
+        old, new = before.numpy(), after.numpy()
+        # Strips keep what comes and goes small
+        for top in range(0, before.shape[1], _ROWS):
+            difference = new[:, top : top + _ROWS] - old[:, top : top + _ROWS]
+            self._total += float(np.vdot(difference, difference))
+        self._count += before.numel()
+
+    @property
+    def value(self) -> float:
+        """In grey levels of 255."""
+        return float(255 * (self._total / self._count) ** 0.5)
 
 
 def restore_file(job: Job, restorer: Restores, options: Options) -> Result:

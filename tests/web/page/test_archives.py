@@ -1,6 +1,5 @@
 """Archives in and out: hostile names lead nowhere, links and bombs are refused by name, the rest still comes."""
 
-import io
 import stat
 import struct
 import zipfile
@@ -9,13 +8,13 @@ from pathlib import PurePosixPath
 import pytest
 
 from residiff.errors import ImageTooLargeError, ImageUnsupportedError
-from residiff.web.page.archives import LONGEST_NAME, Limits, distinct, members, packed, safe_name
+from residiff.web.page.archives import LONGEST_NAME, Limits, Pack, distinct, members, safe_name
 
 SMALL = Limits(files=5, file_bytes=1000, all_bytes=2500)
 HOSTILE = [
     "../../etc/passwd", "/etc/passwd", "C:\\Windows\\x.png", "..\\..\\x.png", "a/../../b.png", "a//b.png", "./a.png",
-    "a\x00b.png", "a\nb.png", "\u202egnp.exe", "", ".", "..", "/", "a/" * 500 + "b.png", "x" * 5000 + ".png", "a. /b .png",
-    "con?.png", "<img src=x onerror=alert(1)>.png",
+    "a\x00b.png", "a\nb.png", "\u202egnp.exe", "", ".", "..", "/", "a/" * 500 + "b.png", "x" * 5000 + ".png",
+    "a. /b .png", "con?.png", "<img src=x onerror=alert(1)>.png",
 ]  # fmt: skip
 
 
@@ -27,9 +26,8 @@ def archive(path, files):
 
 
 def taken(paths, limits=SMALL):
-    return [
-        (member.name, member.data if member.error is None else type(member.error)) for member in members(paths, limits)
-    ]
+    found = members(paths, limits)
+    return [(each.name, each.data if each.error is None else type(each.error)) for each in found]
 
 
 def test_files_and_members_come_in_order(tmp_path):
@@ -41,10 +39,8 @@ def test_files_and_members_come_in_order(tmp_path):
 
 def test_litter_is_left_out(tmp_path):
     names = ["__MACOSX/._a.png", ".DS_Store", "in/Thumbs.db", "desktop.ini", ".git/a.png", "a.png", "../b.png"]
-    assert [name for name, _ in taken([archive(tmp_path / "a.zip", [(name, b"x") for name in names])])] == [
-        "a.png",
-        "b.png",
-    ]
+    found = taken([archive(tmp_path / "a.zip", [(name, b"x") for name in names])])
+    assert [name for name, _ in found] == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -120,12 +116,21 @@ def test_an_archive_that_is_cut_short_is_refused_as_a_file(tmp_path):
     assert [name for name, _ in taken([path])] == ["a.zip"]
 
 
-def test_results_are_packed_with_what_failed():
-    data = packed([("in/a.png", b"1"), ("in/A.png", b"2"), ("failures.jsonl", b"3")], [("b.png", 'not "read"')])
-    assert data == packed([("in/a.png", b"1"), ("in/A.png", b"2"), ("failures.jsonl", b"3")], [("b.png", 'not "read"')])
-    with zipfile.ZipFile(io.BytesIO(data)) as opened:
+def test_results_are_packed_with_what_failed(tmp_path):
+    for path in (tmp_path / "one.zip", tmp_path / "two.zip"):
+        with Pack(path) as pack:
+            for name, data in (("in/a.png", b"1"), ("in/A.png", b"2"), ("failures.jsonl", b"3")):
+                pack.add(name, data)
+            pack.fail("b.png", 'not "read"')
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "one.zip") as opened:
         assert opened.namelist() == ["in/a.png", "in/A-2.png", "failures-2.jsonl", "failures.jsonl"]
         assert opened.read("in/A-2.png") == b"2"
         assert opened.read("failures.jsonl") == b'{"source": "b.png", "message": "not \\"read\\""}\n'
-    with zipfile.ZipFile(io.BytesIO(packed([("a.png", b"1")], []))) as opened:
+
+
+def test_where_nothing_failed_nothing_is_listed(tmp_path):
+    with Pack(tmp_path / "a.zip") as pack:
+        pack.add("a.png", b"1")
+    with zipfile.ZipFile(tmp_path / "a.zip") as opened:
         assert opened.namelist() == ["a.png"]

@@ -77,12 +77,14 @@ def test_steps_are_judged_by_the_model_of_the_link():
     assert from_query({"steps": "12", "model": "shadow"}, MOST) == (Choices(model="shadow", steps=12), [])
 
 
+RESTORE = typer.main.get_command(app).commands["restore"]
+
+
 def parsed(command):
     """The options that the program itself reads in a command line."""
     words = shlex.split(command)
     assert words[:2] == ["residiff", "restore"]
-    restore = typer.main.get_command(app).commands["restore"]
-    return restore.make_context("restore", words[2:]).params
+    return RESTORE.make_context("restore", words[2:]).params
 
 
 @pytest.mark.parametrize("name", ["photo.png", *HOSTILE])

@@ -10,7 +10,7 @@ import torch
 from residiff.curve import Curve, Point
 from residiff.schedule import DDPM, RDDM, Increments, Resfusion
 from residiff.web.page.dial import Offer, Rates, offers, told, within
-from residiff.web.page.frames import caption, frames_of
+from residiff.web.page.frames import PLANES, caption, frames_of
 from residiff.web.page.playground import curves, facts_of, mixed_at, times_shown
 
 CLEAN, DEGRADED = torch.full((3, 4, 6), 0.75), torch.full((3, 4, 6), 0.25)
@@ -93,9 +93,7 @@ def test_an_offer_is_told_in_words():
 
 
 def test_frames_are_in_order_and_whole():
-    files = {
-        f"{k:02d}-{name}.png": f"{k}{name}".encode() for k in (10, 2, 0) for name in ("x", "x0", "residual", "noise")
-    }
+    files = {f"{k:02d}-{name}.png": f"{k}{name}".encode() for k in (10, 2, 0) for name in PLANES}
     del files["02-noise.png"]
     found = frames_of(files | {"deviation.png": b"", "../00-x.png": b"evil"})
     assert [frame.x for frame in found] == [b"0x", b"10x"] and found[1].noise == b"10noise"

@@ -13,10 +13,11 @@ import stat
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from types import TracebackType
+from typing import Self, TypeAlias
 
 from residiff.errors import ImageError, ImageTooLargeError, ImageUnsupportedError
 
@@ -24,6 +25,7 @@ MIB = 1 << 20
 # What systems leave in folders and archives, and nobody asked to have restored
 LITTER = frozenset({"thumbs.db", "desktop.ini"})
 LONGEST_NAME = 120
+FAILURES = "failures.jsonl"
 _CHUNK = 1 << 16
 
 
@@ -165,17 +167,31 @@ def distinct(name: str, taken: set[str]) -> str:
     return tried
 
 
-def packed(results: Sequence[tuple[str, bytes]], failed: Sequence[tuple[str, str]]) -> bytes:
-    """A ZIP archive of results by name, and of `failures.jsonl`, a JSON object a line, where some failed.
+class Pack:
+    """A ZIP archive of results that is written to `path`, with `failures.jsonl`, a JSON object a line, where some failed.
 
     The same results give the same bytes. Pictures are packed already, and so are stored as they are.
     """
-    file = io.BytesIO()
-    taken = {"failures.jsonl"}
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, data in results:
-            archive.writestr(zipfile.ZipInfo(distinct(name, taken)), data)
-        if failed:
-            lines = [json.dumps({"source": name, "message": said}, ensure_ascii=False) for name, said in failed]
-            archive.writestr(zipfile.ZipInfo("failures.jsonl"), "\n".join([*lines, ""]))
-    return file.getvalue()
+
+    def __init__(self, path: Path) -> None:
+        self._archive = zipfile.ZipFile(path, "w")
+        self._taken = {FAILURES}
+        self._failed: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._failed:
+            self._archive.writestr(zipfile.ZipInfo(FAILURES), "\n".join([*self._failed, ""]))
+        self._archive.close()
+
+    def add(self, name: str, data: bytes) -> None:
+        """Put a result into it, under another name if that is taken."""
+        self._archive.writestr(zipfile.ZipInfo(distinct(name, self._taken)), data)
+
+    def fail(self, name: str, message: str) -> None:
+        """Note that there is no result for `name`, and why."""
+        self._failed.append(json.dumps({"source": name, "message": message}, ensure_ascii=False))

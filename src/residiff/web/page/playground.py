@@ -80,7 +80,7 @@ def mixed_at(schedule: Schedule, t: int, clean: Tensor, degraded: Tensor, seed: 
 
 
 def curves(schedule: Schedule, marked: int | None = None) -> str:
-    """The coefficients a, r and n and the weight a - r of x_0 over time, as HTML, drawn for light pages and for dark ones.
+    """The coefficients a, r and n and the weight a - r of x_0 over time, as HTML, drawn for light pages and dark ones.
 
     A line stands where x_0 vanishes, another at the time `marked`. The two images are of the classes `on-light` and
     `on-dark`, of which a page shows one; they need nothing else.

@@ -168,7 +168,7 @@ def distinct(name: str, taken: set[str]) -> str:
 
 
 class Pack:
-    """A ZIP archive of results that is written to `path`, with `failures.jsonl`, a JSON object a line, where some failed.
+    """An archive of results that is written to `path`, with `failures.jsonl`, a JSON object a line, where some failed.
 
     The same results give the same bytes. Pictures are packed already, and so are stored as they are.
     """

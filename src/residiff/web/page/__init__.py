@@ -1,1 +1,33 @@
-"""The web page: everything that the command line does to pictures, for people with a browser."""
+"""The web page: what the command line does to pictures, for people with a browser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from residiff.errors import ResourceError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from residiff.web import Jobs, Settings
+
+__all__ = ["mount"]
+
+
+def mount(app: FastAPI, jobs: Jobs, settings: Settings) -> FastAPI:
+    """Mount the page at "/" of a server, behind what the server answers itself; its files go when the server ends.
+
+    With a token the page asks for it: any user name, the token as the password.
+
+    Raises
+    ------
+    ResourceError
+        If Gradio is not installed.
+    """
+    try:
+        from residiff.web.page.blocks import build, mount_page
+        from residiff.web.page.desk import Bounds
+    except ImportError as error:
+        raise ResourceError('the page is made with Gradio; run `pip install "residiff[web]"`') from error
+    page = build(jobs, Bounds(file_bytes=settings.max_body, max_pixels=settings.max_pixels))
+    return mount_page(app, page, settings.token)

@@ -181,5 +181,3 @@ def told_at_end(result: Product) -> str:
     """What became of a picture, in words."""
     said = f"Done in {result.seconds:.2g} s. Changed by {result.change:.1f} of 255 grey levels on average."
     return " ".join([said, result.hint and f"Hint: {result.hint}.", *(f"{each}." for each in result.warnings)]).strip()
-
-

@@ -21,7 +21,7 @@ from residiff.web.page.choices import from_query
 from residiff.web.page.desk import Bounds, Desk, foreign_files
 from residiff.web.page.engine import Engine
 from residiff.web.page.picture_panel import PicturePanel
-from residiff.web.page.settings_panel import AS_GIVEN, SettingsPanel, about_html, dial_html
+from residiff.web.page.settings_panel import AS_GIVEN, SettingsPanel, about_html
 from residiff.web.page.shelf import AGE
 from residiff.web.page.views import said
 
@@ -163,7 +163,7 @@ def _connect(page: Page, desk: Desk, parts: _Parts) -> None:
     for name, tab in parts.chosen.items():
         tab.select(_Show(name), None, panels, queue=False, show_progress="hidden", api_visibility="private")
     settings = parts.settings
-    controls = [*settings.values, settings.about, settings.dial, parts.told, parts.tabs, *panels]
+    controls = [*settings.values, settings.about, parts.told, parts.tabs, *panels]
     page.load(_Open(desk), None, controls, queue=False, show_progress="hidden", api_visibility="private")
 
 
@@ -208,7 +208,6 @@ class _Open:
             choices.keep,
             choices.strip,
             about_html(found),
-            dial_html(self._desk, found),
             told,
             gr.update(selected=tab),
             *visible(tab),

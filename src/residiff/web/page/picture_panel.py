@@ -7,12 +7,16 @@ from pathlib import Path
 
 import gradio as gr
 
+from residiff.data import images
+from residiff.data.images import ImageFile
 from residiff.errors import ResidiffError
 from residiff.web.page.desk import Desk, file_bytes
 from residiff.web.page.examples import example, photographs_there, thumbnail
-from residiff.web.page.settings_panel import SettingsPanel
+from residiff.web.page.settings_panel import SettingsPanel, dial_html, steps_within
 from residiff.web.page.views import said
 
+# Megapixels that times are told for before there is a picture
+TYPICAL = 0.25
 CANVAS = """
 <div id="brush-tools">
   <label>Brush <input id="brush-size" type="range" min="4" max="200" value="40" aria-label="Width of the brush"></label>
@@ -76,8 +80,10 @@ def connect(desk: Desk, panel: PicturePanel, buttons: dict[str, gr.Button], sett
         if path is None:
             return gr.update(value=None, visible=False), ""
         try:
-            name = Path(path).name
-            return gr.update(value=desk.shown(name, file_bytes(desk, Path(path))), visible=True), said(name)
+            data = file_bytes(desk, Path(path))
+            height, width = images.size_of(ImageFile(Path(path).name, data))
+            shown = gr.update(value=desk.shown(Path(path).name, data), visible=True)
+            return shown, said(f"{width} × {height} pixels, {len(data) / 1e6:.2g} MB")
         except ResidiffError as error:
             return gr.update(value=None, visible=False), said(str(error), is_error=True)
 
@@ -87,11 +93,34 @@ def connect(desk: Desk, panel: PicturePanel, buttons: dict[str, gr.Button], sett
     panel.file.change(show, panel.file, [panel.shown, panel.told], queue=False, api_visibility="private")
     for event in (settings.model.change, settings.keep.change):
         event(masked, [settings.model, settings.keep], panel.mask_group, queue=False, api_visibility="private")
+    _connect_dial(desk, panel, settings)
     for name, button in buttons.items():
         button.click(
             _Take(desk, name), settings.model, [panel.file, panel.mask, panel.painted], queue=False,
             api_visibility="private",
         )  # fmt: skip
+
+
+def _connect_dial(desk: Desk, panel: PicturePanel, settings: SettingsPanel) -> None:
+    def tell(model: str, path: str | None) -> str:
+        return dial_html(desk, desk.model(model), megapixels(desk, path))
+
+    def turn(model: str, path: str | None, seconds: float) -> int:
+        return steps_within(desk, desk.model(model), seconds, megapixels(desk, path))
+
+    given = [settings.model, panel.file]
+    for event in (settings.model.change, panel.file.change, settings.time.release):
+        event(tell, given, settings.dial, queue=False, show_progress="hidden", api_visibility="private")
+    settings.time.release(turn, [*given, settings.time], settings.steps, queue=False, api_visibility="private")
+
+
+def megapixels(desk: Desk, path: str | None) -> float:
+    """Of a picture that was uploaded, by its header; of a typical one where there is none that can be read."""
+    try:
+        height, width = images.size_of(ImageFile("picture", file_bytes(desk, Path(path or ""))))
+    except ResidiffError:
+        return TYPICAL
+    return height * width / 1e6
 
 
 class _Take:

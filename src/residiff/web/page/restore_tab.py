@@ -15,9 +15,9 @@ from residiff.errors import ResidiffError
 from residiff.web import Product, Work
 from residiff.web.page.choices import as_command, as_query
 from residiff.web.page.desk import Desk, Given
-from residiff.web.page.picture_panel import PicturePanel
+from residiff.web.page.picture_panel import PicturePanel, megapixels
 from residiff.web.page.running import Stage, follow
-from residiff.web.page.settings_panel import SettingsPanel, choices_of
+from residiff.web.page.settings_panel import SettingsPanel, choices_of, dial_html
 from residiff.web.page.values import Value
 from residiff.web.page.views import said, stage_html
 
@@ -62,10 +62,11 @@ def lay_out(desk: Desk, picture: PicturePanel, settings: SettingsPanel) -> gr.Co
             link = gr.Textbox(label="Link to these settings", buttons=["copy"], elem_id="link", interactive=False)
             query = gr.Textbox(visible="hidden", label="Query")
     restoring = _Restoring(desk)
-    go.click(
+    ended = go.click(
         restoring.run, [*picture.values, *settings.values], shown.all, concurrency_limit=None, show_progress="hidden",
         api_visibility="private",
     )  # fmt: skip
+    ended.then(restoring.dial, [settings.model, picture.file], settings.dial, queue=False, api_visibility="private")
     stop.click(restoring.stop, None, None, queue=False, api_visibility="private")
     for control in (*picture.values, *settings.values):
         control.change(  # type: ignore[attr-defined]
@@ -144,6 +145,10 @@ class _Restoring:
             more.get("doubt.png"),
             more.get("deviation.png"),
         )
+
+    def dial(self, model: str, file: str | None) -> str:
+        """What is known of times now."""
+        return dial_html(self._desk, self._desk.model(model), megapixels(self._desk, file))
 
     def tell(self, file: str | None, painted: str, mask: str | None, *values: Value) -> tuple[str, str]:
         """The command that does the same, and the query of the link."""

@@ -69,7 +69,7 @@ def _lay_out_pictures() -> tuple[gr.Image, gr.Gallery]:
         interactive=False,
         buttons=[],
         format="png",
-        height="auto",
+        height=200,
     )
     return now, strip
 

@@ -17,8 +17,6 @@ from residiff.web.page.values import Value, number, switch, whole, word
 from residiff.web.page.views import said
 
 AS_GIVEN = "as the picture"
-# Megapixels that times are told for before there is a picture
-_TYPICAL = 0.25
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def lay_out(desk: Desk) -> SettingsPanel:
     """Lay out the controls, and have those that depend on the model follow it."""
     with gr.Column(elem_id="settings", elem_classes="panel"):
         gr.HTML("<h2>Settings</h2>")
-        model = gr.Dropdown([""], value="", label="Model", elem_id="model", filterable=False)
+        model = gr.Dropdown([], value=None, label="Model", elem_id="model", filterable=False)
         about = gr.HTML(elem_id="about")
         with gr.Row():
             steps = gr.Number(2, label="Steps", minimum=1, precision=0, elem_id="steps", min_width=120)
@@ -96,19 +94,11 @@ def _rest() -> tuple[gr.Slider, gr.Slider, gr.Dropdown, gr.Checkbox, gr.Checkbox
 
 
 def _connect(desk: Desk, panel: SettingsPanel) -> None:
-    def follow_model(name: str) -> tuple[str, dict[str, object], str]:
+    def follow_model(name: str) -> tuple[str, dict[str, object]]:
         found = desk.model(name)
-        return about_html(found), gr.update(value=found.steps, maximum=found.max_steps), dial_html(desk, found)
+        return about_html(found), gr.update(value=found.steps, maximum=found.max_steps)
 
-    def turn(name: str, seconds: float) -> tuple[int, str]:
-        found = desk.model(name)
-        return steps_within(desk, found, seconds), dial_html(desk, found)
-
-    panel.model.input(
-        follow_model, panel.model, [panel.about, panel.steps, panel.dial], queue=False, api_visibility="private"
-    )
-    panel.time.release(turn, [panel.model, panel.time], [panel.steps, panel.dial], queue=False,
-                       api_visibility="private")  # fmt: skip
+    panel.model.input(follow_model, panel.model, [panel.about, panel.steps], queue=False, api_visibility="private")
     panel.dice.click(lambda: secrets.randbelow(2**31), None, panel.seed, queue=False, api_visibility="private")
 
 
@@ -117,13 +107,13 @@ def about_html(model: ModelEntry) -> str:
     return said(f"{model.summary} Task: {model.task}; {model.parameters / 1e6:.2g} million parameters.")
 
 
-def dial_html(desk: Desk, model: ModelEntry, megapixels: float = _TYPICAL) -> str:
+def dial_html(desk: Desk, model: ModelEntry, megapixels: float) -> str:
     """What may be taken of a model for a picture of so many megapixels, in words."""
     found = offers(model, curve_of(model), megapixels, desk.rates.known(model.name))
-    return said(f"For {megapixels:g} megapixels: {'; '.join(told(offer) for offer in found)}.")
+    return said(f"For {megapixels:.2g} megapixels: {'; '.join(told(offer) for offer in found)}.")
 
 
-def steps_within(desk: Desk, model: ModelEntry, seconds: float, megapixels: float = _TYPICAL) -> int:
+def steps_within(desk: Desk, model: ModelEntry, seconds: float, megapixels: float) -> int:
     """The steps of a model that fit into a time."""
     found = offers(model, curve_of(model), megapixels, desk.rates.known(model.name))
     return within(seconds, found, model.steps).steps

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from residiff.errors import ResourceError
+from residiff.web.page.shelf import Shelf
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -24,10 +25,12 @@ def mount(app: FastAPI, jobs: Jobs, settings: Settings) -> FastAPI:
     ResourceError
         If Gradio is not installed.
     """
+    shelf = Shelf()
     try:
         from residiff.web.page.blocks import build, mount_page
         from residiff.web.page.desk import Bounds
     except ImportError as error:
+        shelf.close()
         raise ResourceError('the page is made with Gradio; run `pip install "residiff[web]"`') from error
-    page = build(jobs, Bounds(file_bytes=settings.max_body, max_pixels=settings.max_pixels))
+    page = build(jobs, Bounds(file_bytes=settings.max_body, max_pixels=settings.max_pixels), shelf)
     return mount_page(app, page, settings.token)

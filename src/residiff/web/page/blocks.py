@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -14,15 +13,17 @@ import gradio as gr
 from fastapi import FastAPI
 from gradio.block_function import BlockFunction
 from gradio.state_holder import SessionState
+from starlette.routing import Mount
 
 from residiff.web.page import batch_tab, compare_tab, picture_panel, restore_tab, schedule_tab, settings_panel
 from residiff.web.page import trajectory_tab as trajectory
 from residiff.web.page.choices import from_query
 from residiff.web.page.desk import Bounds, Desk, foreign_files
+from residiff.web.page.door import Door
 from residiff.web.page.engine import Engine
 from residiff.web.page.picture_panel import PicturePanel
 from residiff.web.page.settings_panel import AS_GIVEN, SettingsPanel, about_html
-from residiff.web.page.shelf import AGE
+from residiff.web.page.shelf import AGE, Shelf
 from residiff.web.page.views import said
 
 TABS = {
@@ -32,8 +33,6 @@ TABS = {
     "trajectory": ("Trajectory", "Every step on the way from the degraded picture to the result."),
     "schedules": ("Schedules", "What the coefficients of RDDM and Resfusion do; nothing is computed by a model here."),
 }
-# The folder that Gradio keeps files in is told to it by the environment alone
-_FOLDER = "GRADIO_TEMP_DIR"
 _MOST_WAITING = 64
 _ASSETS = resources.files(__name__.rpartition(".")[0]) / "assets"
 
@@ -65,17 +64,16 @@ class _Parts:
     columns: dict[str, gr.Column]
 
 
-def build(engine: Engine, bounds: Bounds = Bounds()) -> Page:  # noqa: B008
-    """The page over whatever computes; whoever serves it calls `close` of `desk.shelf` at the end."""
-    desk = Desk(engine, bounds)
-    with _served_from(desk):
-        page = Page(title="residiff", analytics_enabled=False, delete_cache=(600, int(AGE)), fill_width=True)
-        with page:
-            page.desk = desk
-            parts = _lay_out(desk)
-            _connect(page, desk, parts)
-            page.unload(_Leave(desk))
-        page.queue(max_size=_MOST_WAITING, api_open=False, default_concurrency_limit=_MOST_WAITING)
+def build(engine: Engine, bounds: Bounds = Bounds(), shelf: Shelf | None = None) -> Page:  # noqa: B008
+    """The page over whatever computes; `desk.shelf` of it is to be closed at the end."""
+    desk = Desk(engine, bounds, shelf=shelf or Shelf())
+    page = Page(title="residiff", analytics_enabled=False, delete_cache=(600, int(AGE)), fill_width=True)
+    with page:
+        page.desk = desk
+        parts = _lay_out(desk)
+        _connect(page, desk, parts)
+        page.unload(_Leave(desk))
+    page.queue(max_size=_MOST_WAITING, api_open=False, default_concurrency_limit=_MOST_WAITING)
     return page
 
 
@@ -90,26 +88,29 @@ def mount_page(app: FastAPI, page: Page, token: str | None = None) -> FastAPI:
         page.desk.shelf.close()
 
     app.router.lifespan_context = closing
-    with _served_from(page.desk):
-        gr.mount_gradio_app(
-            app,
-            page,
-            path="/",
-            footer_links=[],
-            run_history=False,
-            allowed_paths=[],
-            max_file_size=page.desk.bounds.upload_bytes,
-            ssr_mode=False,
-            enable_monitoring=False,
-            pwa=False,
-            mcp_server=False,
-            show_error=True,
-            auth=None if token is None else lambda name, word: hmac.compare_digest(word.encode(), token.encode()),
-            auth_message=None if token is None else "Any user name; the password is the server's token.",
-            theme=theme(),
-            css=(_ASSETS / "page.css").read_text("utf-8"),
-            head=f"<script>{(_ASSETS / 'page.js').read_text('utf-8')}</script>",
-        )
+    gr.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        footer_links=[],
+        run_history=False,
+        allowed_paths=[],
+        max_file_size=page.desk.bounds.upload_bytes,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        show_error=True,
+        auth=None if token is None else lambda name, word: hmac.compare_digest(word.encode(), token.encode()),
+        auth_message=None if token is None else "Any user name; the password is the server's token.",
+        theme=theme(),
+        css=(_ASSETS / "page.css").read_text("utf-8"),
+        head=f"<script>{(_ASSETS / 'page.js').read_text('utf-8')}</script>",
+    )
+    mounted = app.routes[-1]
+    if not isinstance(mounted, Mount):
+        raise RuntimeError("Gradio has mounted itself in another way than it used to")
+    mounted.app = Door(mounted.app)
     return app
 
 
@@ -118,19 +119,6 @@ def theme() -> gr.themes.Base:
     fonts = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
     mono = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
     return gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=fonts, font_mono=mono)
-
-
-@contextlib.contextmanager
-def _served_from(desk: Desk) -> Iterator[None]:
-    before = os.environ.get(_FOLDER)
-    os.environ[_FOLDER] = str(desk.shelf.folder)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_FOLDER]
-        else:
-            os.environ[_FOLDER] = before
 
 
 def _lay_out(desk: Desk) -> _Parts:

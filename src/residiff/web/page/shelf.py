@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 import time
@@ -12,13 +13,20 @@ from residiff.web.page.archives import safe_name
 
 # Seconds that what was uploaded or made is kept
 AGE = 3600.0
+# Gradio asks for it again and again
+_TOLD_BY = "GRADIO_TEMP_DIR"
 
 
 class Shelf:
-    """A folder that nobody else can read; files lie in folders of random names, and keep their own."""
+    """A folder that nobody else can read; files lie in folders of random names, and keep their own.
+
+    Gradio keeps its files there too, as long as it is not closed; it should be there before Gradio is imported.
+    """
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="residiff-page-"))
+        self._before = os.environ.get(_TOLD_BY)
+        os.environ[_TOLD_BY] = str(self.folder)
 
     def place(self, name: str) -> Path:
         """Where a file that people know as `name` can be written."""
@@ -45,4 +53,8 @@ class Shelf:
 
     def close(self) -> None:
         """Remove it with all that is in it."""
+        if self._before is None:
+            os.environ.pop(_TOLD_BY, None)
+        else:
+            os.environ[_TOLD_BY] = self._before
         shutil.rmtree(self.folder, ignore_errors=True)

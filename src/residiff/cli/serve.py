@@ -39,8 +39,8 @@ def serve(
     host: Host = "127.0.0.1", port: Port = 8000, model: Models = None, device: Device = "auto",
     backend: Backend = "eager", threads: Threads = None, queue: Queue = 16, deadline: Deadline = 60.0,
     grace: Grace = 5.0, drain: Drain = 20.0, max_body: MaxBody = 33_554_432, max_pixels: MaxPixels = 25_000_000,
-    max_work: MaxWork = 500.0, max_parts: MaxParts = 32, body_seconds: BodySeconds = 30.0, keep: Keep = 300.0, loaded: Loaded = 3,
-    token: Token = None, page: Page = True,
+    max_work: MaxWork = 500.0, max_parts: MaxParts = 32, body_seconds: BodySeconds = 30.0, keep: Keep = 300.0,
+    loaded: Loaded = 3, token: Token = None, page: Page = True,
 ) -> None:  # fmt: skip
     """Serve the HTTP interface and the web page: one job at a time, in a process of its own."""
     from residiff.errors import ResourceError

@@ -29,8 +29,8 @@ _MOST_HEADERS = 32 * 1024
 def serve(settings: Settings, started: Callable[[str], None]) -> int:
     """Serve until a signal comes, and give the exit code: 0 where all jobs came to their end, else 128 and the signal.
 
-    At the first signal no more jobs are taken, and those there are have `settings.drain` seconds to end; a second one ends
-    them at once. `started` is told the address when requests are answered.
+    At the first signal no more jobs are taken, and those there are have `settings.drain` seconds to end; a second one
+    ends them at once. `started` is told the address when requests are answered.
 
     Raises
     ------

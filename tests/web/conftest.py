@@ -28,7 +28,7 @@ def settings(models):
 
     def make(**changes):
         chosen = {"models": tuple(map(str, models.values())), "device": "cpu", "threads": 1, "queue": 4, "loaded": 5}
-        return Settings(**{**chosen, "grace": 1.0, "deadline": 30.0, "max_pixels": 100_000, "max_work": 3.0, **changes})
+        return Settings(**{**chosen, "grace": 2.0, "deadline": 30.0, "max_pixels": 100_000, "max_work": 3.0, **changes})
 
     return make
 

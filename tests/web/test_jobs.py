@@ -222,7 +222,7 @@ def test_a_job_that_kills_its_worker_fails_and_the_others_go_on(jobs, photo):
 
 def test_a_worker_that_hears_nothing_is_killed_after_its_grace(jobs, photo):
     job = jobs.submit(Work(photo(), model="stuck"), deadline=0.5)
-    outcome(job, 0.5 + 1.0 + 2)
+    outcome(job, 0.5 + 2.0 + 2)
     assert job.error.code == "deadline"
     assert jobs.wait_ready(60) and outcome(jobs.submit(Work(photo(), model="tiny"))).state is JobState.DONE
 

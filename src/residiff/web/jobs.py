@@ -227,7 +227,8 @@ class Jobs:
             self._is_ready = False
             self.restarts += not self._is_closed
         if not self._is_closed:
-            logger.warning("the worker ended; another one is started")
+            code = None if worker is None else worker.exit_code
+            logger.warning("the worker ended (%s); another one is started", code)
 
     def _next(self) -> Job | None:
         with self._changed:

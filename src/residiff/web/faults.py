@@ -47,6 +47,8 @@ class Failure:
     @classmethod
     def of(cls, error: Exception) -> Failure:
         """What an exception means: of one that residiff does not raise on purpose, that there is a bug."""
+        if isinstance(error, (BusyError, RefusedError)):
+            return error.failure
         for kind, code, status in _KINDS:
             if isinstance(error, kind):
                 return cls(code, str(error), status)
@@ -60,11 +62,16 @@ class BusyError(ResidiffError):
 
     def __init__(self, code: str, message: str, retry_after: int) -> None:
         super().__init__(message)
-        self.code, self.retry_after = code, retry_after
+        self.retry_after = retry_after
+        self.failure = Failure(code, message, 503, retry_after)
 
-    def failure(self) -> Failure:
-        """What it is told as."""
-        return Failure(self.code, str(self), 503, self.retry_after)
+
+class RefusedError(Exception):
+    """A request is answered by a failure."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
 
 
 # The first that fits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
@@ -12,6 +13,8 @@ from typing import NamedTuple
 
 from residiff.web.faults import CANCELLED, DEADLINE, Failure
 from residiff.web.work import Product, Progress, Work
+
+logger = logging.getLogger(__name__)
 
 
 class JobState(StrEnum):
@@ -156,7 +159,11 @@ class Job:
             calls, self._calls = self._calls, []
             self._notify()
         for call in calls:
-            call(self)
+            # The queue goes on
+            try:
+                call(self)
+            except Exception:
+                logger.exception("a callback of job %s", self.id)
 
     def _notify(self) -> None:
         self._changes += 1

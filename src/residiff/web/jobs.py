@@ -99,6 +99,12 @@ class Jobs:
         worker = self._worker
         return 0 if worker is None else worker.number
 
+    @property
+    def default_model(self) -> str:
+        """The model of who asks for none: "denoise", or else the first."""
+        names = list(self._setup.models)
+        return Work.model if Work.model in names else names[0]
+
     def wait_ready(self, timeout: float) -> bool:
         """Wait until jobs are taken, `timeout` seconds at most; False also where the models cannot be loaded."""
         with self._changed:
@@ -221,7 +227,8 @@ class Jobs:
             self._is_ready = False
             self.restarts += not self._is_closed
         if not self._is_closed:
-            logger.warning("the worker ended; another one is started")
+            code = None if worker is None else worker.exit_code
+            logger.warning("the worker ended (%s); another one is started", code)
 
     def _next(self) -> Job | None:
         with self._changed:

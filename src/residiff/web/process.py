@@ -45,6 +45,11 @@ class Worker:
         return self._process.pid or 0
 
     @property
+    def exit_code(self) -> int | None:
+        """What it ended with, the negative number of a signal where it was one; None while it lives."""
+        return self._process.exitcode
+
+    @property
     def is_alive(self) -> bool:
         """Whether it can be given jobs."""
         return self._process.is_alive()

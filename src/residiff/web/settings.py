@@ -24,7 +24,8 @@ class Settings:
     threads : of computing; what torch takes by itself if None
     queue : jobs that wait at most
     deadline : seconds from the arrival of a job to its result
-    grace : seconds that a worker has to stop what it was told to, and the server to end its jobs
+    grace : seconds that a worker has to stop what it was told to, before it is killed
+    drain : seconds that jobs have to end when the server is told to
     max_body : bytes of a request
     max_pixels : of a picture, from its header
     max_work : of a job, millions of pixels times steps times samples
@@ -45,6 +46,7 @@ class Settings:
     queue: int = 16
     deadline: float = 60.0
     grace: float = 5.0
+    drain: float = 20.0
     max_body: int = 32 * MEBIBYTE
     max_pixels: int = 25_000_000
     max_work: float = 500.0
@@ -92,6 +94,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "queue": (1, 10_000),
     "deadline": (0.1, 86_400),
     "grace": (0.1, 600),
+    "drain": (0, 86_400),
     "max_body": (1024, 2**31),
     "max_pixels": (1, 10**12),
     "max_work": (1e-6, 1e12),

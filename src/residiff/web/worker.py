@@ -36,7 +36,8 @@ from residiff.web.work import ModelEntry, Progress, Work, download_name
 
 logger = logging.getLogger(__name__)
 
-_NICER = 10
+# Of a process that gives way to others, the server's own among them
+_NICENESS = 10
 
 
 class Loader(Protocol):
@@ -72,7 +73,7 @@ def work(connection: Connection, setup: Setup) -> None:
         # The server says when to end: its jobs may go on for a while
         signal.signal(number, signal.SIG_IGN)
     if sys.platform != "win32":
-        os.nice(_NICER)
+        os.nice(max(0, _NICENESS - os.nice(0)))
     if setup.threads is not None:
         torch.set_num_threads(setup.threads)
     desk = _Desk(connection)
@@ -138,6 +139,8 @@ class _Library:
                 self._held.popitem(last=False)
             source, setup = self._setup.models[name], self._setup
             self._held[name] = setup.load(source, setup.device, backend=setup.backend)
+            # What stays need not be looked through after each job
+            gc.freeze()
         self._held.move_to_end(name)
         return self._held[name]
 

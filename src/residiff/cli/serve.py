@@ -1,0 +1,57 @@
+"""`residiff serve`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, TypeAlias
+
+import typer
+
+from residiff.cli.console import note
+
+EXAMPLE = "Example: residiff serve --port 8000 --model denoise --model mine.safetensors"
+
+Host: TypeAlias = Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all.", show_default=False)]
+Port: TypeAlias = Annotated[int, typer.Option(help="0 finds a free one.")]
+Models: TypeAlias = Annotated[list[str] | None, typer.Option("--model", "-m", help="That may be asked for; all here.")]
+Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", show_default=False)]
+Backend: TypeAlias = Annotated[str, typer.Option(help="auto, eager, onnx, openvino...", show_default=False)]
+Threads: TypeAlias = Annotated[int | None, typer.Option(help="Of computing; else one a core.")]
+Queue: TypeAlias = Annotated[int, typer.Option(help="Jobs that wait at most.")]
+Deadline: TypeAlias = Annotated[float, typer.Option(metavar="SECONDS", help="From a job's arrival to its end.")]
+Grace: TypeAlias = Annotated[float, typer.Option(metavar="SECONDS", help="To stop what was told to stop.")]
+Drain: TypeAlias = Annotated[float, typer.Option(metavar="SECONDS", help="That jobs have when the server is to end.")]
+MaxBody: TypeAlias = Annotated[int, typer.Option(metavar="BYTES", help="Of a request.")]
+MaxPixels: TypeAlias = Annotated[int, typer.Option(help="Of a picture.")]
+MaxWork: TypeAlias = Annotated[float, typer.Option(help="Megapixels x steps x samples of a job.")]
+MaxParts: TypeAlias = Annotated[int, typer.Option(help="Of a form.")]
+BodySeconds: TypeAlias = Annotated[float, typer.Option(metavar="SECONDS", help="That a request may take to arrive.")]
+Keep: TypeAlias = Annotated[float, typer.Option(metavar="SECONDS", help="That results wait to be fetched.")]
+Loaded: TypeAlias = Annotated[int, typer.Option(help="Models in memory at once.")]
+Token: TypeAlias = Annotated[
+    str | None,
+    typer.Option(envvar="RESIDIFF_TOKEN", help="That requests must bear; better by RESIDIFF_TOKEN.", show_envvar=False),
+]
+Page: TypeAlias = Annotated[bool, typer.Option("--page/--no-page", help="The web page beside the API.")]
+
+
+def serve(
+    host: Host = "127.0.0.1", port: Port = 8000, model: Models = None, device: Device = "auto",
+    backend: Backend = "eager", threads: Threads = None, queue: Queue = 16, deadline: Deadline = 60.0,
+    grace: Grace = 5.0, drain: Drain = 20.0, max_body: MaxBody = 33_554_432, max_pixels: MaxPixels = 25_000_000,
+    max_work: MaxWork = 500.0, max_parts: MaxParts = 32, body_seconds: BodySeconds = 30.0, keep: Keep = 300.0,
+    loaded: Loaded = 3, token: Token = None, page: Page = True,
+) -> None:  # fmt: skip
+    """Serve the HTTP interface and the web page: one job at a time, in a process of its own."""
+    from residiff.errors import ResourceError
+    from residiff.web import Settings
+
+    settings = Settings(
+        host, port, tuple(model or ()), device, backend, threads, queue, deadline, grace, drain, max_body,
+        max_pixels, max_work, max_parts, body_seconds, keep, token, page, loaded,
+    )  # fmt: skip
+    try:
+        from residiff.web.serving import serve as run
+    except ImportError as error:
+        raise ResourceError(f"the server needs {error.name}: pip install 'residiff[web]'") from error
+    sys.exit(run(settings, lambda place: note(f"listening at {place} (Ctrl+C ends)")))

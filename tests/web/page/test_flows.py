@@ -86,7 +86,7 @@ def test_trajectory(opened, give, png):
     page.locator("#walk-x img").wait_for()
     first = page.locator("#walk-x img").get_attribute("src")
     slider = page.locator("#walk-place input[type=range]")
-    assert slider.get_attribute("max") == "2"
+    assert slider.get_attribute("max") == "3"
     slider.focus()
     slider.press("ArrowLeft")
     page.wait_for_function("old => document.querySelector('#walk-x img').src !== old", arg=first)

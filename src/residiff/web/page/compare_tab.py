@@ -36,17 +36,34 @@ def lay_out(desk: Desk, picture: PicturePanel, settings: SettingsPanel) -> gr.Co
         told = gr.HTML(elem_id="compare-told")
         gallery = gr.Gallery(label="Side by side", visible=False, elem_id="compare-gallery", columns=3,
                              interactive=False, object_fit="contain", buttons=["fullscreen", "download"])  # fmt: skip
+        slider = gr.ImageSlider(
+            label="The picture (left) and the one that is chosen above (right)",
+            elem_id="compare-slider",
+            visible=False,
+            interactive=False,
+            buttons=["fullscreen"],
+        )
         listed = gr.HTML(elem_id="compare-list")
+        album = gr.State([])
     comparing = _Comparing(desk)
     go.click(
-        comparing.run, [models, steps, *picture.values, *settings.values], [told, gallery, listed],
+        comparing.run, [models, steps, *picture.values, *settings.values], [told, gallery, listed, album],
         concurrency_limit=None, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
+    gallery.select(beside, album, slider, queue=False, show_progress="hidden", api_visibility="private")
     stop.click(comparing.stop, None, None, queue=False, api_visibility="private")
     settings.model.change(
         comparing.offer, settings.model, models, queue=False, show_progress="hidden", api_visibility="private"
     )
     return column
+
+
+def beside(album: list[tuple[str, str]], event: gr.SelectData) -> dict[str, Any]:
+    """A slider between the first picture and the one that was chosen."""
+    if not album or not isinstance(event.index, int) or not 0 <= event.index < len(album):
+        return gr.update(visible=False)
+    (first, _), (chosen, label) = album[0], album[event.index]
+    return gr.update(value=(first, chosen), label=f"The picture (left) and {label} (right)", visible=True)
 
 
 class _Comparing:
@@ -76,7 +93,7 @@ class _Comparing:
             first = given.work(self._desk, _as(choices, found[0]))
             shown = [(self._desk.shown(first.name, first.image), "the picture as it is")]
         except ResidiffError as error:
-            yield said(str(error), is_error=True), hidden, ""
+            yield said(str(error), is_error=True), hidden, "", []
             return
         seat, rows = self._desk.seats.take(str(request.session_hash), TAB), list[Row]()
         for number, variant in enumerate(found, 1):
@@ -86,13 +103,13 @@ class _Comparing:
                 if stage.is_last:
                     rows.append(_row(variant, stage))
                 told = said(f"{number} of {len(found)}: {variant.label}") + stage_html(Stage(stage.told, stage.share))
-                yield told, gr.update(value=shown, visible=True), _listed(rows)
+                yield told, gr.update(value=shown, visible=True), _listed(rows), shown
             if seat.is_stopped:
                 break
         failed = len(rows) - len(shown) + 1
         ending = "Stopped. " if seat.is_stopped else ""
         told = f"{ending}{len(shown) - 1} restored, {failed} failed."
-        yield said(told), gr.update(value=shown, visible=True), _listed(rows)
+        yield said(told), gr.update(value=shown, visible=True), _listed(rows), shown
 
     def _stages(self, given: Given, choices: Choices, seat: Seat) -> Iterator[Stage]:
         try:

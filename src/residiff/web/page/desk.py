@@ -101,7 +101,8 @@ class Given:
         return work_of(choices, file_bytes(desk, path), path.name, mask, show_steps=show_steps)
 
     def _mask(self, desk: Desk) -> bytes | None:
-        return file_bytes(desk, Path(self.mask)) if self.mask else painted_mask(self.painted, desk.bounds.file_bytes)
+        painted = painted_mask(self.painted, desk.bounds.file_bytes)
+        return file_bytes(desk, Path(self.mask)) if painted is None and self.mask else painted
 
 
 def work_of(choices: Choices, image: bytes, name: str, mask: bytes | None = None, *, show_steps: bool = False) -> Work:

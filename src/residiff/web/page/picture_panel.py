@@ -23,9 +23,12 @@ CANVAS = """
   <button type="button" id="brush-erase" aria-pressed="false">Erase</button>
   <button type="button" id="brush-clear">Clear the mask</button>
 </div>
+<div id="brush-ground">
 <canvas id="brush" tabindex="0" role="application" aria-label="Mask: paint over what is to be worked on. With the
  keyboard: arrows move the brush, space paints, shift and arrows paint on the way, delete clears."></canvas>
-<p class="told">Paint over what is to be worked on. By keyboard: arrows move, space paints.</p>
+</div>
+<p class="told">Paint over what is to be worked on. By keyboard: arrows move, space paints. What is painted
+ comes before a file.</p>
 """
 
 
@@ -51,7 +54,7 @@ def lay_out(desk: Desk) -> tuple[PicturePanel, dict[str, gr.Button]]:
     """Lay out the controls; also the buttons of the examples, by name."""
     with gr.Column(elem_id="picture", elem_classes="panel") as column:
         gr.HTML("<h2>Picture</h2>")
-        file = gr.File(label="Drop a picture, click to choose one, or paste one", elem_id="file", height=110)
+        file = gr.File(label="Drop a picture, click to choose one, or paste one", elem_id="file", height=150)
         with gr.Row(elem_id="examples"):
             buttons = {
                 name: gr.Button(name, icon=desk.shelf.put(f"{name}.jpg", thumbnail(name)), size="sm", min_width=90)
@@ -68,8 +71,8 @@ def lay_out(desk: Desk) -> tuple[PicturePanel, dict[str, gr.Button]]:
         )
         with gr.Column(visible=False, elem_id="masking") as mask_group:
             gr.HTML(CANVAS, elem_id="canvas")
-            painted = gr.Textbox(visible="hidden", elem_id="painted", label="Painted mask")
-            mask = gr.File(label="Or a mask from a file, white where to work", elem_id="mask", height=90)
+            painted = gr.Textbox(elem_id="painted", label="Painted mask")
+            mask = gr.File(label="Or a mask from a file, white where to work", elem_id="mask", height=120)
     return PicturePanel(column, file, shown, told, mask_group, painted, mask), buttons
 
 

@@ -40,9 +40,9 @@ class _Shown:
     slider: gr.ImageSlider
     lens: gr.HTML
     download: gr.DownloadButton
-    doubts: gr.Row
+    doubts: gr.Column
     doubt: gr.Image
-    deviation: gr.Image
+    deviation: gr.DownloadButton
 
     @property
     def all(self) -> list[Any]:
@@ -60,7 +60,7 @@ def lay_out(desk: Desk, picture: PicturePanel, settings: SettingsPanel) -> gr.Co
         with gr.Accordion("The same elsewhere", open=False, elem_id="elsewhere"):
             command = gr.Textbox(label="Command line", buttons=["copy"], elem_id="command", interactive=False)
             link = gr.Textbox(label="Link to these settings", buttons=["copy"], elem_id="link", interactive=False)
-            query = gr.Textbox(visible="hidden", label="Query")
+            query = gr.Textbox(elem_id="query", label="Query")
     restoring = _Restoring(desk)
     ended = go.click(
         restoring.run, [*picture.values, *settings.values], shown.all, concurrency_limit=None, show_progress="hidden",
@@ -89,15 +89,14 @@ def _lay_out_result() -> _Shown:
     )
     lens = gr.HTML(LENS, elem_id="lens-box", visible=False)
     download = gr.DownloadButton("Download", visible=False, elem_id="download", variant="primary")
-    doubts = gr.Row(visible=False)
+    doubts = gr.Column(visible=False)
     with doubts:
-        doubt = _map("doubt", "Where to doubt: marked where the samples disagree")
-        deviation = _map("deviation", "Deviation of the samples, white is 0.5")
+        label = "Where to doubt: marked where the samples disagree"
+        doubt = gr.Image(
+            label=label, alt_text=label, elem_id="doubt", interactive=False, buttons=["download", "fullscreen"]
+        )
+        deviation = gr.DownloadButton("Download the deviation of the samples, 16 bits, white is 0.5", size="sm")
     return _Shown(told, slider, lens, download, doubts, doubt, deviation)
-
-
-def _map(name: str, label: str) -> gr.Image:
-    return gr.Image(label=label, alt_text=label, elem_id=name, interactive=False, buttons=["download", "fullscreen"])
 
 
 class _Restoring:

@@ -11,7 +11,7 @@ import gradio as gr
 from residiff.errors import ResidiffError
 from residiff.web import Product
 from residiff.web.page.desk import Desk, Given
-from residiff.web.page.frames import PLANES, Frame, caption, frames_of
+from residiff.web.page.frames import PLANES, caption, frames_of
 from residiff.web.page.picture_panel import PicturePanel
 from residiff.web.page.running import follow
 from residiff.web.page.settings_panel import SettingsPanel, choices_of
@@ -122,8 +122,9 @@ class _Walking:
                 yield (stage_html(stage), place, *leaf(album, last), album)
 
     def _album(self, product: Product) -> Album:
-        frames: list[Frame] = frames_of(product.more)
-        return [
+        """The states, and at the end the result, with the estimates that it was made by."""
+        album = [
             {name: self._desk.shelf.put(f"{number:02d}-{name}.png", getattr(frame, name)) for name in PLANES}
-            for number, frame in enumerate(frames)
+            for number, frame in enumerate(frames_of(product.more))
         ]
+        return [*album, {**album[-1], "x": self._desk.shown(product.name, product.data)}] if album else []

@@ -15,7 +15,7 @@
   });
 
   // The mask: strokes on a transparent canvas over the picture, told to the page as a black and white PNG
-  const MARK = "rgba(236, 72, 153, 1)";
+  const MARK = "#ec4899";
   const brush = { at: null, down: false, erases: false, source: "" };
 
   function prepareBrush() {
@@ -25,7 +25,7 @@
     canvas.width = image.naturalWidth;
     canvas.height = image.naturalHeight;
     canvas.style.aspectRatio = `${canvas.width} / ${canvas.height}`;
-    canvas.style.backgroundImage = `url("${image.src}")`;
+    found("#brush-ground").style.backgroundImage = `url("${image.src}")`;
     canvas.dataset.ready = "1";
     brush.at = [canvas.width / 2, canvas.height / 2];
     tellMask(true);
@@ -43,7 +43,6 @@
     context.moveTo(...from);
     context.lineTo(to[0] + 0.01, to[1]);
     context.stroke();
-    canvas.style.opacity = "1";
   }
 
   function tellMask(isEmpty) {

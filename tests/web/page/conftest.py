@@ -54,18 +54,21 @@ def browser():
 
 @pytest.fixture
 def opened(browser, server):
-    """`opened(query="", **options)`: the page in a context of its own, which must ask for nothing elsewhere.
+    """`opened(query="", is_left=False, **options)`: the page in a context of its own, which must ask nothing elsewhere.
 
-    Nor may anything be said on its console, or a dialog appear.
+    Nor may a dialog appear, or anything be said on its console, but where it `is_left` while something runs.
     """
     contexts, said = [], []
 
-    def open_page(query="", **options):
+    def open_page(query="", is_left=False, **options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
-        page.on("console", lambda message: said.append(f"{message.type}: {message.text}") if is_news(message) else None)
+        page.on(
+            "console",
+            lambda message: said.append(f"{message.type}: {message.text}") if is_news(message, is_left) else None,
+        )
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
         page.on("request", lambda asked: said.append(asked.url) if is_foreign(asked.url) else None)
@@ -73,9 +76,9 @@ def opened(browser, server):
         page.locator("#model input").wait_for()
         return page
 
-    def is_news(message):
-        # Gradio's own, at each start
-        return message.text != "Method not implemented."
+    def is_news(message, is_left):
+        # Gradio's own, at each start, and where a page is left while something runs
+        return message.text != "Method not implemented." and not is_left
 
     def is_foreign(url):
         return not url.startswith((f"{server}/", "data:", "blob:"))

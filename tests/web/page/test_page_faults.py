@@ -55,12 +55,9 @@ def test_hostile_names_and_exif_are_text(opened, give):
     page.locator("#batch-go").click()
     page.get_by_text(f"{len(VECTORS)} restored, {len(VECTORS)} failed.", exact=True).wait_for(timeout=60_000)
     said = page.locator("#batch-list").inner_text()
-    assert "<script>" in said and "onerror=" in said.replace("_", "=")
+    assert "script" in said and "onerror=alert(1)" in said
     # Elements that a name could have made
-    made = (
-        "#batch-list script, #batch-list img, #batch-list svg, #batch-list iframe, #batch-list details, #batch-list a"
-    )
-    assert page.locator(made).count() == 0
+    assert page.locator("#batch-list").locator("script, img, svg, iframe, details, a").count() == 0
 
 
 @pytest.mark.parametrize("vector", VECTORS[:3])
@@ -118,7 +115,7 @@ def test_a_run_is_stopped_within_a_step(opened, give, png):
 
 
 def test_who_leaves_or_loads_anew_frees_the_place(opened, give, png):
-    page = opened(f"?model=slow&steps={STEPS}")
+    page = opened(f"?model=slow&steps={STEPS}", is_left=True)
     slow_run(page, give, png)
     page.reload()
     other = opened()
@@ -188,6 +185,7 @@ def test_all_is_reached_by_keyboard(opened, give, png):
     page.locator("#go").focus()
     page.keyboard.press("Enter")
     page.locator("#slider img").nth(1).wait_for()
+    page.locator("#lens").wait_for()
     page.locator("#lens").focus()
     pane = page.locator("#lens .pane").first
     before = pane.evaluate("each => each.style.backgroundPosition")

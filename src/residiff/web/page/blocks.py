@@ -104,14 +104,19 @@ def mount_page(app: FastAPI, page: Page, token: str | None = None) -> FastAPI:
         auth=None if token is None else lambda name, word: hmac.compare_digest(word.encode(), token.encode()),
         auth_message=None if token is None else "Any user name; the password is the server's token.",
         theme=theme(),
-        css=(_ASSETS / "page.css").read_text("utf-8"),
-        head=f"<script>{(_ASSETS / 'page.js').read_text('utf-8')}</script>",
+        head=_head(),
     )
     mounted = app.routes[-1]
     if not isinstance(mounted, Mount):
         raise RuntimeError("Gradio has mounted itself in another way than it used to")
     mounted.app = Door(mounted.app)
     return app
+
+
+def _head() -> str:
+    """The page's own style and script, as they are: of a style that Gradio is given it changes the selectors."""
+    style, script = ((_ASSETS / name).read_text("utf-8") for name in ("page.css", "page.js"))
+    return f"<style>{style}</style><script>{script}</script>"
 
 
 def theme() -> gr.themes.Base:

@@ -6,41 +6,40 @@ import asyncio
 import time
 from typing import cast
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-# Seconds: between looks at a connection, and that it may be without a request
-_LOOK, _IDLE = 2.0, 15.0
+# Seconds between looks at a connection
+_LOOK = 1.0
 
 
-def protocol(longest: float) -> type[H11Protocol]:
-    """A class of connections on which a request, from its headers to the end of its answer, takes `longest` seconds."""
+def protocol(idle: float, longest: float) -> type[H11Protocol]:
+    """A class of connections that are cut off.
+
+    `idle` is in seconds without a request whose headers are whole, `longest` from there to the end of its answer.
+    """
 
     class Timed(H11Protocol):
-        """A connection that is looked at again and again."""
+        """A connection that is looked at again and again: it may stay for so long at one thing."""
 
-        _idle_since = _busy_since = 0.0
+        _at: tuple[RequestResponseCycle | None, bool] = (None, True)
+        _since = 0.0
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             """Begin to look at it."""
             super().connection_made(cast(asyncio.Transport, transport))
-            self._idle_since = time.monotonic()
+            self._since = time.monotonic()
             self._look()
 
         def _look(self) -> None:
             if self.transport.is_closing():
                 return
-            now = time.monotonic()
-            if self.cycle is None or self.cycle.response_complete:
-                self._busy_since = 0.0
-                self._idle_since = self._idle_since or now
-            else:
-                self._idle_since = 0.0
-                self._busy_since = self._busy_since or now
-            if (self._idle_since and now - self._idle_since > _IDLE) or (
-                self._busy_since and now - self._busy_since > longest
-            ):
+            is_idle = self.cycle is None or self.cycle.response_complete
+            now, at = time.monotonic(), (self.cycle, is_idle)
+            if at != self._at:
+                self._at, self._since = at, now
+            if now - self._since > (idle if is_idle else longest):
                 self.transport.abort()
-                return
-            self.loop.call_later(_LOOK, self._look)
+            else:
+                self.loop.call_later(_LOOK, self._look)
 
     return Timed

@@ -43,7 +43,7 @@ def serve(settings: Settings, started: Callable[[str], None]) -> int:
         longest = settings.body_seconds + settings.deadline + settings.grace + _TRANSFER
         config = uvicorn.Config(
             create_app(jobs),
-            http=protocol(longest),
+            http=protocol(settings.body_seconds, longest),
             ws="none",
             lifespan="off",
             log_config=None,

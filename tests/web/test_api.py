@@ -16,9 +16,7 @@ from residiff.data import images
 from residiff.errors import ImageTooLargeError
 from residiff.restore import provenance_of
 from residiff.web import Failure, Jobs, Work
-from residiff.web.app import create_app
-from residiff.web.forms import Fields
-from residiff.web.guard import FORMAT_VERSION
+from residiff.web.http import FORMAT_VERSION, Fields, create_app
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,7 @@ import pytest
 import uvicorn
 from clients import Place, load
 
-from residiff.web.app import create_app
-from residiff.web.connection import protocol
+from residiff.web.http import create_app, protocol
 
 BODY_SECONDS, MAX_BODY = 4, 300_000
 MIB = 2**20

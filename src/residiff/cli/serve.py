@@ -51,7 +51,7 @@ def serve(
         max_pixels, max_work, max_parts, body_seconds, keep, token, page, loaded,
     )  # fmt: skip
     try:
-        from residiff.web.serving import serve as run
+        from residiff.web.http import serve as run
     except ImportError as error:
         raise ResourceError(f"the server needs {error.name}: pip install 'residiff[web]'") from error
     sys.exit(run(settings, lambda place: note(f"listening at {place} (Ctrl+C ends)")))

@@ -17,8 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from residiff.web.faults import Failure, RefusedError
-from residiff.web.settings import Settings
+from residiff.web import Failure, RefusedError, Settings
 
 FORMAT_VERSION = 1
 REQUEST_ID = "x-request-id"

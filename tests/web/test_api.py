@@ -373,6 +373,12 @@ def test_failures_of_bugs_and_of_users_are_told_apart():
     assert Failure.of(ImageTooLargeError("large")).status == 413
 
 
+def test_warnings_come_along(client, photo):
+    left = post(client, photo(90, 120, "JPEG")[:-300], name="a.jpg", allow_truncated="true")
+    assert left.status_code == 200 and "cut short" in unquote(left.headers["x-residiff-warnings"])
+    assert "x-residiff-warnings" not in post(client, photo()).headers
+
+
 def test_the_document_describes_the_form_and_every_failure(client):
     document = client.get("/openapi.json").json()
     post = document["paths"]["/v1/restore"]["post"]

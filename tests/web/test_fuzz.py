@@ -2,17 +2,26 @@
 
 import random
 
+import odd_models
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, assume, given, settings, strategies
 from starlette.testclient import TestClient
 from test_images_faults import FORMATS, KINDS, WORST, damaged
 
-from residiff.web import Work
+from residiff.web import Jobs, Work
 from residiff.web.http import create_app
 
 ALLOWED = {200, 202, 400, 401, 404, 405, 408, 409, 413, 415, 422, 503, 504}
 """Of these, 503 and 504 say that there is no room or no time; 500 is not among them."""
+
+
+@pytest.fixture(scope="module")
+def jobs(settings):
+    """A queue for short work alone: many cases ask for a thousand steps."""
+    with Jobs(settings(max_work=0.05), odd_models.load) as queue:
+        assert queue.wait_ready(120)
+        yield queue
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +56,7 @@ def check_operation(client, operation, image, job, count):
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(case=cases(operation), is_real=strategies.booleans())
     def ask(case, is_real):
-        answer = send(client, case, image, job) if is_real else case.call(session=client)
+        answer = send(client, case, image, job) if is_real else case.call(session=client, timeout=60)
         seen.append(answer.status_code)
         assert answer.status_code in documented & ALLOWED, (operation.label, case.as_curl_command(), answer.text)
         if answer.status_code >= 400:
@@ -75,7 +84,7 @@ def send(client, case, image, job):
     if "id" in case.path_parameters:
         case.path_parameters["id"] = job
     if not isinstance(case.body, dict):
-        return case.call(session=client)
+        return case.call(session=client, timeout=60)
     fields = {name: str(value) for name, value in case.body.items() if name not in ("image", "mask")}
     return client.request(case.method, case.formatted_path, files={"image": ("a.png", image)}, data=fields)
 

@@ -11,6 +11,7 @@ import threading
 import time
 
 import httpx
+import psutil
 import pytest
 import uvicorn
 from clients import Place, load
@@ -292,6 +293,27 @@ def test_a_second_signal_ends_it_at_once(program, models, photo):
     assert process.wait(10) == 130
     thread.join()
     process.communicate()
+
+
+def test_the_worker_does_not_outlive_the_server(program, models):
+    process, place = start(program, "--model", models["tiny"])
+    place.wait_ready()
+    (worker,) = [each for each in psutil.Process(process.pid).children() if "spawn_main" in " ".join(each.cmdline())]
+    assert worker.nice() >= 10
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs([worker], timeout=10)
+    assert not alive
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_open_doors_are_warned_of(cli, monkeypatch, host, warned):
+    monkeypatch.setattr("residiff.web.http.serve", lambda settings, started: started("http://here") or 0)
+    run = cli("serve", "--host", host)
+    assert run.code == 0 and "listening at http://here" in run.err and ("RESIDIFF_TOKEN" in run.err) == warned
+    monkeypatch.setenv("RESIDIFF_TOKEN", "secret")
+    run = cli("serve", "--host", host)
+    assert "warning" not in run.err and "secret" not in run.err
 
 
 def test_a_port_that_is_taken_is_said(cli):

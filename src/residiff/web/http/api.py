@@ -284,6 +284,8 @@ def _file(product: Product, work: Work) -> Response:
         "x-residiff-seed": str(work.seed),
         "x-residiff-seconds": f"{product.seconds:.3f}",
     }
+    if product.warnings:
+        headers["x-residiff-warnings"] = quote("; ".join(product.warnings))
     return Response(product.data, media_type=product.media_type, headers=headers)
 
 

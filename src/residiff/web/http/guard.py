@@ -11,6 +11,7 @@ import logging
 import re
 import secrets
 import time
+import traceback
 from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -70,7 +71,7 @@ class Guard:
         try:
             await self._pass(scope, receive, labelled)
         except Exception as error:
-            logger.exception("request %s", request_id)
+            logger.error("request %s: %s", request_id, traceback.format_exc())
             if labelled.status:
                 raise
             await answer(Failure.of(error), request_id)(scope, receive, labelled)

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # Seconds that answers have to get to who asked, beside their own time
 _TRANSFER = 60.0
+# They write a line for each malformed request
+_NOISY = ("uvicorn.error", "python_multipart")
 # Of headers, in bytes
 _MOST_HEADERS = 32 * 1024
 
@@ -42,6 +44,8 @@ def serve(settings: Settings, started: Callable[[str], None], mount: Mount | Non
     ResidiffError
         If a model cannot be loaded.
     """
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.ERROR)
     with listen(settings.host, settings.port) as listening, Jobs(settings) as jobs:
         longest = settings.body_seconds + settings.deadline + settings.grace + _TRANSFER
         app = create_app(jobs)

@@ -16,9 +16,7 @@ from residiff.data import images
 from residiff.errors import ImageTooLargeError
 from residiff.restore import provenance_of
 from residiff.web import Failure, Jobs, Work
-from residiff.web.app import create_app
-from residiff.web.forms import Fields
-from residiff.web.guard import FORMAT_VERSION
+from residiff.web.http import FORMAT_VERSION, Fields, create_app
 
 
 @pytest.fixture(scope="module")
@@ -373,6 +371,12 @@ def test_failures_of_bugs_and_of_users_are_told_apart():
     assert Failure.of(ZeroDivisionError("secret")).status == 500
     assert "secret" not in Failure.of(ZeroDivisionError("secret")).message
     assert Failure.of(ImageTooLargeError("large")).status == 413
+
+
+def test_warnings_come_along(client, photo):
+    left = post(client, photo(90, 120, "JPEG")[:-300], name="a.jpg", allow_truncated="true")
+    assert left.status_code == 200 and "cut short" in unquote(left.headers["x-residiff-warnings"])
+    assert "x-residiff-warnings" not in post(client, photo()).headers
 
 
 def test_the_document_describes_the_form_and_every_failure(client):

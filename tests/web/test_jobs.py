@@ -16,7 +16,7 @@ from residiff.data.images import Format
 from residiff.errors import ConfigError, ImageDecodeError, ImageTooLargeError, ImageUnsupportedError, ModelFileError
 from residiff.restore import Restorer, provenance_of, restore_file
 from residiff.restore.jobs import Job as FileJob
-from residiff.web import BusyError, Jobs, JobState, TooMuchWorkError, UnknownModelError, Work
+from residiff.web import BusyError, Jobs, JobState, Settings, TooMuchWorkError, UnknownModelError, Work
 from residiff.web.watching import PREVIEW_SIDE
 
 SLOW = odd_models.SLOW
@@ -277,6 +277,26 @@ def test_what_takes_too_long_to_end_is_cut_off(settings, models, photo):
         two = [queue.submit(Work(photo(), model="slow", steps=12)) for _ in range(2)]
         assert not queue.drain(0.3)
         assert [outcome(job, 2).error.code for job in two] == ["draining", "draining"]
+
+
+def test_closing_does_not_wait_for_what_hears_nothing(settings, models, photo):
+    with Jobs(settings(models=(str(models["stuck"]),), grace=30), odd_models.load) as queue:
+        assert queue.wait_ready(60)
+        job = queue.submit(Work(photo(), model="stuck"))
+        while not queue.running:
+            time.sleep(0.01)
+        began = time.monotonic()
+    assert time.monotonic() - began < 5 and job.error.code == "draining"
+
+
+def test_models_are_called_by_their_file_or_folder(tmp_path):
+    names = Settings(
+        models=("denoise", f"{tmp_path}/mine.safetensors", f"{tmp_path}/run/model.safetensors")
+    ).catalogue()
+    assert list(names) == ["denoise", "mine", "run"] and names["denoise"] == "denoise"
+    assert {"denoise", "low-light", "shadow"} <= set(Settings().catalogue())
+    with pytest.raises(ConfigError, match="two models are called 'mine'"):
+        Settings(models=("a/mine.safetensors", "b/mine.safetensors")).catalogue()
 
 
 def test_models_that_cannot_be_loaded_are_said_at_the_start(settings, models, tmp_path):

@@ -50,8 +50,10 @@ def serve(
         host, port, tuple(model or ()), device, backend, threads, queue, deadline, grace, drain, max_body,
         max_pixels, max_work, max_parts, body_seconds, keep, token, page, loaded,
     )  # fmt: skip
+    if not settings.is_private and token is None:
+        note(f"warning: whoever reaches {host} may use this server; give a token by RESIDIFF_TOKEN")
     try:
-        from residiff.web.serving import serve as run
+        from residiff.web.http import serve as run
     except ImportError as error:
         raise ResourceError(f"the server needs {error.name}: pip install 'residiff[web]'") from error
     sys.exit(run(settings, lambda place: note(f"listening at {place} (Ctrl+C ends)")))

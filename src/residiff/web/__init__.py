@@ -1,6 +1,6 @@
 """The server: a queue of jobs, a worker that does them, and HTTP in front of it."""
 
-from residiff.web.faults import BusyError, Failure
+from residiff.web.faults import BusyError, Failure, RefusedError
 from residiff.web.job import Job, JobState, Snapshot
 from residiff.web.jobs import Jobs
 from residiff.web.settings import Settings
@@ -15,6 +15,7 @@ __all__ = [
     "ModelEntry",
     "Product",
     "Progress",
+    "RefusedError",
     "Settings",
     "Snapshot",
     "TooMuchWorkError",

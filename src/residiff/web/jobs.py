@@ -173,6 +173,8 @@ class Jobs:
             for job in self._known.values():
                 job.stop(DRAINING)
             self._changed.notify_all()
+        if (worker := self._worker) is not None:
+            worker.cut()
         self._thread.join()
 
     def _retry(self) -> int:

@@ -22,7 +22,7 @@ class WorkerDiedError(Exception):
 
 
 class Worker:
-    """A process that does jobs. Used by one thread.
+    """A process that does jobs. Used by one thread, but for `cut`.
 
     Parameters
     ----------
@@ -100,8 +100,12 @@ class Worker:
                 self.kill()
                 raise WorkerDiedError
 
+    def cut(self) -> None:
+        """Have it end at once, whatever it does; any thread may ask for it."""
+        self._process.kill()
+
     def kill(self) -> None:
-        """End it at once."""
+        """End it at once, and wait for that."""
         self._process.kill()
         self._process.join()
         self._connection.close()

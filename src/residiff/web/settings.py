@@ -65,6 +65,11 @@ class Settings:
         if self.token is not None and (not self.token.isascii() or not self.token.strip() or " " in self.token):
             raise ConfigError("the token must be one word of ASCII; make one by `openssl rand -hex 32`")
 
+    @property
+    def is_private(self) -> bool:
+        """Whether only programs of this machine reach it."""
+        return self.host == "localhost" or self.host == "::1" or self.host.startswith("127.")
+
     def catalogue(self) -> dict[str, str]:
         """What each model is loaded from, by the name it is asked for by: its own, or that of its file or folder.
 

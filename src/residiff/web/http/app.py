@@ -11,11 +11,10 @@ from starlette.responses import JSONResponse
 
 from residiff.errors import ResidiffError
 from residiff.version import VERSION
-from residiff.web.api import router
-from residiff.web.faults import Failure, RefusedError
-from residiff.web.guard import Guard, answer
-from residiff.web.jobs import Jobs
-from residiff.web.metrics import Metrics
+from residiff.web import Failure, Jobs, RefusedError
+from residiff.web.http.api import router
+from residiff.web.http.guard import Guard, answer
+from residiff.web.http.metrics import Metrics
 
 _CODES = {400: "bad_form", 404: "not_found", 405: "method_not_allowed"}
 

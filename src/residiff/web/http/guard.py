@@ -11,14 +11,14 @@ import logging
 import re
 import secrets
 import time
+import traceback
 from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from residiff.web.faults import Failure, RefusedError
-from residiff.web.settings import Settings
+from residiff.web import Failure, RefusedError, Settings
 
 FORMAT_VERSION = 1
 REQUEST_ID = "x-request-id"
@@ -71,7 +71,7 @@ class Guard:
         try:
             await self._pass(scope, receive, labelled)
         except Exception as error:
-            logger.exception("request %s", request_id)
+            logger.error("request %s: %s", request_id, traceback.format_exc())
             if labelled.status:
                 raise
             await answer(Failure.of(error), request_id)(scope, receive, labelled)

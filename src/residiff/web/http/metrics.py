@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from residiff.web.jobs import Jobs
+from residiff.web import Jobs
 
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _ROUTES = ("/v1/restore", "/v1/jobs", "/v1/models", "/healthz", "/readyz", "/metrics", "/openapi.json")

@@ -11,13 +11,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from residiff.web.faults import Failure, RefusedError
-from residiff.web.forms import form_schema, read_form
-from residiff.web.guard import FORMAT_VERSION
-from residiff.web.job import Job
-from residiff.web.jobs import Jobs
-from residiff.web.metrics import Metrics
-from residiff.web.work import Product, Work
+from residiff.web import Failure, Job, Jobs, Product, RefusedError, Work
+from residiff.web.http.forms import form_schema, read_form
+from residiff.web.http.guard import FORMAT_VERSION
+from residiff.web.http.metrics import Metrics
 
 router = APIRouter()
 
@@ -287,6 +284,8 @@ def _file(product: Product, work: Work) -> Response:
         "x-residiff-seed": str(work.seed),
         "x-residiff-seconds": f"{product.seconds:.3f}",
     }
+    if product.warnings:
+        headers["x-residiff-warnings"] = quote("; ".join(product.warnings))
     return Response(product.data, media_type=product.media_type, headers=headers)
 
 

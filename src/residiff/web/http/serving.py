@@ -11,26 +11,31 @@ from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from residiff.errors import ResourceError
-from residiff.web.app import create_app
-from residiff.web.connection import protocol
-from residiff.web.jobs import Jobs
-from residiff.web.settings import Settings
+from residiff.web import Jobs, Settings
+from residiff.web.http.app import create_app
+from residiff.web.http.connection import protocol
 
 logger = logging.getLogger(__name__)
 
 # Seconds that answers have to get to who asked, beside their own time
 _TRANSFER = 60.0
+# They write a line for each malformed request
+_NOISY = ("uvicorn.error", "python_multipart")
 # Of headers, in bytes
 _MOST_HEADERS = 32 * 1024
 
 
-def serve(settings: Settings, started: Callable[[str], None]) -> int:
+Mount = Callable[[FastAPI, Jobs, Settings], FastAPI]
+
+
+def serve(settings: Settings, started: Callable[[str], None], mount: Mount | None = None) -> int:
     """Serve until a signal comes, and give the exit code: 0 where all jobs came to their end, else 128 and the signal.
 
     At the first signal no more jobs are taken, and those there are have `settings.drain` seconds to end; a second one
-    ends them at once. `started` is told the address when requests are answered.
+    ends them at once. `started` is told the address when requests are answered; `mount` puts a page beside the rest.
 
     Raises
     ------
@@ -39,11 +44,14 @@ def serve(settings: Settings, started: Callable[[str], None]) -> int:
     ResidiffError
         If a model cannot be loaded.
     """
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.ERROR)
     with listen(settings.host, settings.port) as listening, Jobs(settings) as jobs:
         longest = settings.body_seconds + settings.deadline + settings.grace + _TRANSFER
+        app = create_app(jobs)
         config = uvicorn.Config(
-            create_app(jobs),
-            http=protocol(longest),
+            app if mount is None else mount(app, jobs, settings),
+            http=protocol(settings.body_seconds, longest),
             ws="none",
             lifespan="off",
             log_config=None,

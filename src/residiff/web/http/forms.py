@@ -19,8 +19,7 @@ from starlette.datastructures import FormData, UploadFile
 from residiff.errors import ConfigError
 from residiff.restore.answers import MOST_SAMPLES
 from residiff.seeds import MAX_SEED
-from residiff.web.faults import Failure, RefusedError
-from residiff.web.work import Work
+from residiff.web import Failure, RefusedError, Work
 
 # Of a field, in bytes; of a file's name, in letters
 _MOST_TEXT, _MOST_NAME = 4096, 255

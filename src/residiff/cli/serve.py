@@ -54,6 +54,7 @@ def serve(
         note(f"warning: whoever reaches {host} may use this server; give a token by RESIDIFF_TOKEN")
     try:
         from residiff.web.http import serve as run
+        from residiff.web.page import mount
     except ImportError as error:
         raise ResourceError(f"the server needs {error.name}: pip install 'residiff[web]'") from error
-    sys.exit(run(settings, lambda place: note(f"listening at {place} (Ctrl+C ends)")))
+    sys.exit(run(settings, lambda place: note(f"listening at {place} (Ctrl+C ends)"), mount if page else None))

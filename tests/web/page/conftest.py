@@ -73,7 +73,7 @@ def opened(browser, server):
         page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
         page.on("request", lambda asked: said.append(asked.url) if is_foreign(asked.url) else None)
         page.goto(f"{server}/{query}")
-        page.locator("#model input").wait_for()
+        page.wait_for_function("document.querySelector('#model input')?.value")
         return page
 
     def is_news(message, is_left):

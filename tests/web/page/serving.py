@@ -1,18 +1,15 @@
-"""A server of the page as a process of its own: `python serving.py MODEL...` prints the address when it is ready.
+"""The server with the page as a process of its own: `python serving.py MODEL...` prints the address when it is ready.
 
 A model file called `slow` takes half a second for each step.
 """
 
-import socket
 import sys
 import time
 from pathlib import Path
 
-import uvicorn
-from fastapi import FastAPI
-
 from residiff import restore
 from residiff.web import Jobs, Settings
+from residiff.web.http import serve, serving
 from residiff.web.page import mount
 
 
@@ -24,14 +21,9 @@ def load(source, device, *, backend):
 
 
 def main(models):
-    settings = Settings(models=tuple(models), device="cpu", threads=1, max_pixels=1_000_000)
-    with socket.create_server(("127.0.0.1", 0)) as listening, Jobs(settings, load) as jobs:
-        app = FastAPI()
-        mount(app, jobs, settings)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=1))
-        assert jobs.wait_ready(120)
-        print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
-        server.run(sockets=[listening])
+    settings = Settings(models=tuple(models), port=0, device="cpu", threads=1, max_pixels=1_000_000)
+    serving.Jobs = lambda chosen: Jobs(chosen, load)
+    serve(settings, lambda place: print(place, flush=True), mount)
 
 
 if __name__ == "__main__":

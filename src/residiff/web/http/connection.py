@@ -10,6 +10,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 # Seconds between looks at a connection
 _LOOK = 1.0
+# By these a page is told of what goes on, as long as it is open
+_STREAMS = ("/gradio_api/heartbeat/", "/gradio_api/queue/data")
 
 
 def protocol(idle: float, longest: float) -> type[H11Protocol]:
@@ -37,7 +39,8 @@ def protocol(idle: float, longest: float) -> type[H11Protocol]:
             now, at = time.monotonic(), (self.cycle, is_idle)
             if at != self._at:
                 self._at, self._since = at, now
-            if now - self._since > (idle if is_idle else longest):
+            is_stream = self.cycle is not None and self.cycle.scope["path"].startswith(_STREAMS)
+            if now - self._since > (idle if is_idle else longest) and (is_idle or not is_stream):
                 self.transport.abort()
             else:
                 self.loop.call_later(_LOOK, self._look)

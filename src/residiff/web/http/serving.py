@@ -53,7 +53,8 @@ def serve(settings: Settings, started: Callable[[str], None], mount: Mount | Non
             app if mount is None else mount(app, jobs, settings),
             http=protocol(settings.body_seconds, longest),
             ws="none",
-            lifespan="off",
+            # Gradio begins its work in it
+            lifespan="off" if mount is None else "on",
             log_config=None,
             access_log=False,
             server_header=False,

@@ -109,7 +109,7 @@ def mount_page(app: FastAPI, page: Page, token: str | None = None) -> FastAPI:
     mounted = app.routes[-1]
     if not isinstance(mounted, Mount):
         raise RuntimeError("Gradio has mounted itself in another way than it used to")
-    mounted.app = Door(mounted.app)
+    app.router.routes[-1] = Door(mounted.app)
     return app
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from starlette.datastructures import MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Recording, editing by language models, proxies, monitoring, histories and the like are not among them
@@ -24,27 +24,32 @@ HEADERS = {
 }
 
 
-class Door:
-    """Stands before Gradio's application."""
+class Door(Mount):
+    """Gradio's application, mounted at "/" for what the page asks for; for all else the server answers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__("", app=_Sealed(app))
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether a request is one that the page makes."""
+        if scope["type"] != "http" or not is_allowed(scope["path"]):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+class _Sealed:
+    """Sends the policy with each answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request pass that the page makes; to others there is nothing here."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
-
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        if scope["type"] == "http" and is_allowed(scope["path"]):
-            await self._app(scope, receive, send_on)
-        elif scope["type"] == "http":
-            await PlainTextResponse("there is nothing here", 404)(scope, receive, send_on)
+        await self._app(scope, receive, send_on)
 
 
 def is_allowed(path: str) -> bool:

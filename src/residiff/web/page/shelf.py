@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -25,6 +26,8 @@ class Shelf:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="residiff-page-"))
+        # Where a server is ended at once, nobody closes it
+        atexit.register(self.close)
         self._before = os.environ.get(_TOLD_BY)
         os.environ[_TOLD_BY] = str(self.folder)
 
@@ -52,9 +55,10 @@ class Shelf:
                     path.unlink()
 
     def close(self) -> None:
-        """Remove it with all that is in it."""
-        if self._before is None:
-            os.environ.pop(_TOLD_BY, None)
-        else:
-            os.environ[_TOLD_BY] = self._before
+        """Remove it with all that is in it; once is enough."""
+        atexit.unregister(self.close)
+        if os.environ.get(_TOLD_BY) == str(self.folder):
+            os.environ.pop(_TOLD_BY)
+            if self._before is not None:
+                os.environ[_TOLD_BY] = self._before
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -99,6 +99,12 @@ def test_schedules(opened):
     page.get_by_text("x₀ vanishes at t = 99 of 99").wait_for()
     drawn = page.locator("#schedule-curves img.on-light")
     assert drawn.is_visible() and drawn.evaluate("image => image.naturalWidth") > 100
+    page.emulate_media(color_scheme="dark")
+    page.locator("#schedule-curves img.on-dark").wait_for()
+    assert not drawn.is_visible()
+    page.emulate_media(color_scheme="light")
+    drawn.wait_for()
+    assert not page.locator("#schedule-curves img.on-dark").is_visible()
     page.get_by_label("Resfusion").check()
     page.get_by_text("where a = r").wait_for()
     page.locator("#resfusion-length input[type=range]").wait_for()

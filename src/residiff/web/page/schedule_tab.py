@@ -63,13 +63,12 @@ def _lay_out_pictures() -> tuple[gr.Image, gr.Gallery]:
         height=300,
     )
     strip = gr.Gallery(
-        label="The way from the clean picture (left) to the start of sampling (right)",
+        label="From clean to the start of sampling",
         elem_id="schedule-strip",
         columns=5,
         interactive=False,
         buttons=[],
         format="png",
-        height=200,
     )
     return now, strip
 

@@ -106,6 +106,6 @@ def test_schedules(opened):
     drawn.wait_for()
     assert not page.locator("#schedule-curves img.on-dark").is_visible()
     page.get_by_label("Resfusion").check()
-    page.get_by_text("where a = r").wait_for()
+    page.get_by_text("all but 0: from there").wait_for()
     page.locator("#resfusion-length input[type=range]").wait_for()
     assert page.locator("#schedule-strip img").count() == 5

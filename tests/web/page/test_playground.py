@@ -21,6 +21,7 @@ def test_it_is_said_where_x0_vanishes():
     assert (rddm.length, rddm.vanishes) == (100, 99) and rddm.least < 1e-9
     assert (resfusion.length, resfusion.vanishes) == (5, 4)
     assert "vanishes at t = 99 of 99" in rddm.told() and "a = 0.500, r = 0.500" in resfusion.told()
+    assert "where a − r is 0.012, all but 0" in facts_of(Resfusion(length=100)).told()
     assert facts_of(DDPM(length=50)).vanishes is None and "never vanishes" in facts_of(DDPM(length=50)).told()
 
 

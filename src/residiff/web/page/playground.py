@@ -22,6 +22,8 @@ from residiff.seeds import generator
 SHOWN = 5
 THEMES = {"on-light": LIGHT, "on-dark": DARK}
 _SIZE = (5.2, 3.4)  # inches
+# Below it a weight is 0, but for rounding
+_MET = 1e-9
 _LARGER = {name: 9 for name in ("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")}
 
 
@@ -48,10 +50,9 @@ class Facts:
         start = f"Sampling starts at t = {self.length - 1} with a = {a:.3f}, r = {r:.3f}, n = {n:.3f}."
         if self.vanishes is None:
             return f"x₀ never vanishes: a − r stays at {self.least:.3f} or more, and is missing at the start. {start}"
-        return (
-            f"x₀ vanishes at t = {self.vanishes} of {self.length - 1}, where a = r: "
-            f"from there the degraded picture and noise are all there is. {start}"
-        )
+        where = "where a = r" if self.least < _MET else f"where a − r is {self.least:.2g}, all but 0"
+        gone = f"x₀ vanishes at t = {self.vanishes} of {self.length - 1}, {where}"
+        return f"{gone}: from there the degraded picture and noise are all there is. {start}"
 
 
 def facts_of(schedule: Schedule) -> Facts:

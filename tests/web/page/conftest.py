@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,9 @@ def server(tmp_path_factory, tiny_file, masked_file):
         try:
             yield run.stdout.readline().strip()
         finally:
+            # Twice: not to wait for streams that pages have left open
+            run.terminate()
+            time.sleep(0.3)
             run.terminate()
             run.wait(20)
     # Gradio's own leavings would lie here too

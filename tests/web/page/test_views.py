@@ -2,20 +2,24 @@
 
 import base64
 import io
+import os
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from PIL import Image
 
 from residiff.data.images import Format
-from residiff.errors import ConfigError, ImageDecodeError, ImageTooLargeError
-from residiff.web import Product
+from residiff.errors import ConfigError, ImageDecodeError, ImageTooLargeError, ResourceError
+from residiff.web import Product, Settings
+from residiff.web.page import mount
 from residiff.web.page.choices import Choices
 from residiff.web.page.desk import Bounds, Desk, Given, file_bytes, foreign_files, painted_mask
 from residiff.web.page.door import is_allowed
-from residiff.web.page.running import Stage, told_at_end
 from residiff.web.page.shelf import Shelf
+from residiff.web.page.stage import Stage, told_at_end
 from residiff.web.page.values import number, switch, whole, word
 from residiff.web.page.variants import MOST, parse_steps, variants
 from residiff.web.page.views import said, shown_as, stage_html, table
@@ -103,6 +107,15 @@ def test_files_lie_in_one_folder_that_goes(shelf, monkeypatch):
     assert list(shelf.folder.iterdir()) == []
     shelf.close()
     assert not shelf.folder.exists()
+
+
+def test_without_gradio_its_pip_command_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.delitem(sys.modules, "residiff.web.page.blocks", raising=False)
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    with pytest.raises(ResourceError, match=r'needs gradio; run `pip install "residiff\[web\]"`'):
+        mount(FastAPI(), Models(), Settings())
+    assert os.environ.get("GRADIO_TEMP_DIR") == before
 
 
 class Models:

@@ -31,6 +31,7 @@ def mount(app: FastAPI, jobs: Jobs, settings: Settings) -> FastAPI:
         from residiff.web.page.desk import Bounds
     except ImportError as error:
         shelf.close()
-        raise ResourceError('the page is made with Gradio; run `pip install "residiff[web]"`') from error
+        missing = f'the page needs {error.name}; run `pip install "residiff[web]"`, or leave it out by --no-page'
+        raise ResourceError(missing) from error
     page = build(jobs, Bounds(file_bytes=settings.max_body, max_pixels=settings.max_pixels), shelf)
     return mount_page(app, page, settings.token)

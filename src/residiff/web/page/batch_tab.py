@@ -14,8 +14,9 @@ from residiff.errors import ConfigError, ResidiffError
 from residiff.web.page.archives import Limits, Member, Pack, members
 from residiff.web.page.choices import Choices
 from residiff.web.page.desk import Desk, foreign_files, work_of
-from residiff.web.page.running import Seat, Stage, patiently
+from residiff.web.page.running import Seat, patiently
 from residiff.web.page.settings_panel import SettingsPanel, choices_of
+from residiff.web.page.stage import Stage
 from residiff.web.page.values import Value
 from residiff.web.page.views import said, stage_html, table
 

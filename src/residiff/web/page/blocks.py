@@ -15,7 +15,7 @@ from gradio.block_function import BlockFunction
 from gradio.state_holder import SessionState
 from starlette.routing import Mount
 
-from residiff.web.page import batch_tab, compare_tab, picture_panel, restore_tab, schedule_tab, settings_panel
+from residiff.web.page import batch_tab, compare_tab, joining, picture_panel, restore_tab, schedule_tab, settings_panel
 from residiff.web.page import trajectory_tab as trajectory
 from residiff.web.page.choices import from_query
 from residiff.web.page.desk import Bounds, Desk, foreign_files
@@ -146,7 +146,7 @@ def _lay_out(desk: Desk) -> _Parts:
                 "trajectory": trajectory.lay_out(desk, picture, settings),
                 "schedules": schedule_tab.lay_out(chosen["schedules"]),
             }
-    picture_panel.connect(desk, picture, buttons, settings)
+    joining.connect(desk, picture, buttons, settings)
     return _Parts(tabs, chosen, told, side, picture, settings, columns)
 
 

@@ -13,8 +13,9 @@ from residiff.web import Product
 from residiff.web.page.choices import Choices
 from residiff.web.page.desk import Desk, Given
 from residiff.web.page.picture_panel import PicturePanel
-from residiff.web.page.running import Seat, Stage, patiently
+from residiff.web.page.running import Seat, patiently
 from residiff.web.page.settings_panel import SettingsPanel, choices_of
+from residiff.web.page.stage import Stage
 from residiff.web.page.values import Value
 from residiff.web.page.variants import Variant, parse_steps, variants
 from residiff.web.page.views import said, stage_html, table

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from residiff.curve import Curve
-from residiff.errors import ConfigError, ImageDecodeError, ImageTooLargeError
+from residiff.data import images
+from residiff.data.images import ImageFile
+from residiff.errors import ConfigError, ImageDecodeError, ImageTooLargeError, ResidiffError
 from residiff.web import ModelEntry, Product, Work
 from residiff.web.page.choices import Choices
 from residiff.web.page.dial import Rates
@@ -19,6 +21,8 @@ from residiff.web.page.running import Seats
 from residiff.web.page.shelf import Shelf
 from residiff.web.page.views import shown_as
 
+# Megapixels that times are told for before there is a picture
+TYPICAL = 0.25
 _PAINTED = "data:image/png;base64,"
 # Seconds that a page waits for the models when it is opened
 _PATIENCE = 60.0
@@ -131,6 +135,15 @@ def file_bytes(desk: Desk, path: Path) -> bytes:
         most = desk.bounds.file_bytes >> 20
         raise ImageTooLargeError(f"{path.name}: is over the limit of {most} MiB; send a smaller file")
     return path.read_bytes()
+
+
+def megapixels(desk: Desk, path: str | None) -> float:
+    """Of a picture that was uploaded, by its header; of a typical one where there is none that can be read."""
+    try:
+        height, width = images.size_of(ImageFile("picture", file_bytes(desk, Path(path or ""))))
+    except ResidiffError:
+        return TYPICAL
+    return height * width / 1e6
 
 
 def painted_mask(text: str, most: int) -> bytes | None:

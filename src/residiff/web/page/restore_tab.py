@@ -14,10 +14,11 @@ from residiff.data import images
 from residiff.errors import ResidiffError
 from residiff.web import Product, Work
 from residiff.web.page.choices import as_command, as_query
-from residiff.web.page.desk import Desk, Given
-from residiff.web.page.picture_panel import PicturePanel, megapixels
-from residiff.web.page.running import Stage, follow
+from residiff.web.page.desk import Desk, Given, megapixels
+from residiff.web.page.picture_panel import PicturePanel
+from residiff.web.page.running import follow
 from residiff.web.page.settings_panel import SettingsPanel, choices_of, dial_html
+from residiff.web.page.stage import Stage
 from residiff.web.page.values import Value
 from residiff.web.page.views import said, stage_html
 

@@ -6,40 +6,15 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import final
 
 from residiff.errors import ResidiffError
-from residiff.web import BusyError, Product, Snapshot, Work
+from residiff.web import BusyError, Work
 from residiff.web.page.engine import Engine, Run
+from residiff.web.page.stage import STOPPED, Stage, share_of, told_at_end, told_of
 
 # Seconds between two tries where there is no room, and how long it is tried
 _AGAIN, _PATIENCE = 1.0, 120.0
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What is shown of a run at one moment.
-
-    Attributes
-    ----------
-    told : where it stands, in words
-    share : of the steps that have been made, 0 to 1; None while nothing is known
-    preview : a small picture of it, or None
-    result : at the end of one that went well
-    error : at the end of one that did not, in words
-    """
-
-    told: str
-    share: float | None = None
-    preview: bytes | None = None
-    result: Product | None = None
-    error: str | None = None
-
-    @property
-    def is_last(self) -> bool:
-        """Whether nothing more comes."""
-        return self.result is not None or self.error is not None
 
 
 @final
@@ -111,9 +86,6 @@ class Seat:
         return self._is_stopped.wait(seconds)
 
 
-STOPPED = "Stopped."
-
-
 def follow(engine: Engine, work: Work, seat: Seat, *, patience: float = 0.0) -> Iterator[Stage]:
     """Have a picture restored and tell of it, up to a stage that is the last; it is given up where nobody listens.
 
@@ -131,7 +103,7 @@ def follow(engine: Engine, work: Work, seat: Seat, *, patience: float = 0.0) -> 
     try:
         for snapshot in run.events():
             if not snapshot.state.is_final:
-                yield Stage(told_of(snapshot), _share(snapshot), snapshot.preview)
+                yield Stage(told_of(snapshot), share_of(snapshot), snapshot.preview)
         yield _ended(run, seat)
     finally:
         run.cancel()
@@ -155,19 +127,6 @@ def _submitted(engine: Engine, work: Work, seat: Seat, patience: float) -> Run |
     return None
 
 
-def told_of(snapshot: Snapshot) -> str:
-    """Where a run stands, in words."""
-    if snapshot.position > 0:
-        return f"Waiting, number {snapshot.position} in the queue."
-    done, of = snapshot.progress
-    return f"Step {done} of {of}." if done else "Starting."
-
-
-def _share(snapshot: Snapshot) -> float | None:
-    done, of = snapshot.progress
-    return done / of if of and snapshot.position == 0 else None
-
-
 def _ended(run: Run, seat: Seat) -> Stage:
     result, error = run.result, run.error
     if result is not None:
@@ -175,9 +134,3 @@ def _ended(run: Run, seat: Seat) -> Stage:
     if seat.is_stopped or error is None:
         return Stage(STOPPED, error=STOPPED)
     return Stage("Not possible.", error=error.message)
-
-
-def told_at_end(result: Product) -> str:
-    """What became of a picture, in words."""
-    said = f"Done in {result.seconds:.2g} s. Changed by {result.change:.1f} of 255 grey levels on average."
-    return " ".join([said, result.hint and f"Hint: {result.hint}.", *(f"{each}." for each in result.warnings)]).strip()

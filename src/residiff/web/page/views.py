@@ -8,7 +8,7 @@ from pathlib import Path
 
 from residiff.data import images
 from residiff.data.images import Format, Metadata, Picture
-from residiff.web.page.running import Stage
+from residiff.web.page.stage import Stage
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 

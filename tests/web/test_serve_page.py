@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from test_serving import end, start
 
 from residiff.cli.app import app
 from residiff.data import images
-from residiff.web import faults
+from residiff.web import Settings, faults
 from residiff.web.http import Fields, api, guard
 from residiff.web.http.forms import form_schema
 
@@ -21,14 +22,17 @@ PAGE = Path(__file__).parents[2] / "docs" / "serve.md"
 
 
 def options():
-    """Rows of the table of options."""
+    """Rows of the table of options: what the settings say of themselves."""
+    told = {}
+    for names, text in re.findall(r"^    ([\w, ]+) : (.*(?:\n        .*)*)", Settings.__doc__, re.MULTILINE):
+        told |= {name: " ".join(text.split()) for name in names.split(", ")}
     command = typer.main.get_command(app).commands["serve"]
     for option in command.params:
         if option.name != "help":
             given = option.default
             default = "" if given in (None, [], ()) else f"{given:g}" if type(given) is float else given
             names = "/".join([option.opts[0], *option.secondary_opts])
-            yield f"| `{names}` | {default} | {option.help} |"
+            yield f"| `{names}` | {default} | {told['models' if option.name == 'model' else option.name]} |"
 
 
 def fields():
@@ -59,6 +63,16 @@ def test_every_code_is_on_the_page():
     codes |= {code for _, code, _ in faults._KINDS}
     assert len(codes) >= 20 and {code for code in codes if f"`{code}`" not in text} == set()
     assert set(Fields.model_fields) >= {"steps", "seed"}
+
+
+def test_the_command_has_the_defaults_of_the_settings():
+    command = typer.main.get_command(app).commands["serve"]
+    given = {option.name: option.default for option in command.params if option.name != "help"}
+    given["models"] = tuple(given.pop("model") or ())
+    assert given == asdict(Settings())
+    for option in command.params:
+        shown = re.search(r"; ([\d.]+)\.$", option.help)
+        assert shown is None or shown[1] == str(option.default).removesuffix(".0"), option.name
 
 
 def blocks():

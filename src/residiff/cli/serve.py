@@ -11,28 +11,27 @@ from residiff.cli.console import note
 
 EXAMPLE = "Example: residiff serve --port 8000 --model denoise --model mine.safetensors"
 
-Host: TypeAlias = Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all.", show_default=False)]
-Port: TypeAlias = Annotated[int, typer.Option(help="0 finds a free one.")]
-Models: TypeAlias = Annotated[list[str] | None, typer.Option("--model", "-m", help="That may be asked for; all here.")]
+Host: TypeAlias = Annotated[str, typer.Option(help="0.0.0.0 for all; 127.0.0.1.", show_default=False)]
+Port: TypeAlias = Annotated[int, typer.Option(help="8000; 0 finds a free one.", show_default=False)]
+Models: TypeAlias = Annotated[list[str] | None, typer.Option("--model", "-m", help="May be asked for; else all.")]
 Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", show_default=False)]
 Backend: TypeAlias = Annotated[str, typer.Option(help="auto, eager, onnx, openvino...", show_default=False)]
-Threads: TypeAlias = Annotated[int | None, typer.Option(help="Of computing; else one a core.")]
-Queue: TypeAlias = Annotated[int, typer.Option(help="Jobs that wait at most.")]
-Deadline: TypeAlias = Annotated[float, typer.Option(metavar="SECONDS", help="From a job's arrival to its end.")]
-Grace: TypeAlias = Annotated[float, typer.Option(metavar="SECONDS", help="To stop what was told to stop.")]
-Drain: TypeAlias = Annotated[float, typer.Option(metavar="SECONDS", help="That jobs have when the server is to end.")]
-MaxBody: TypeAlias = Annotated[int, typer.Option(metavar="BYTES", help="Of a request.")]
-MaxPixels: TypeAlias = Annotated[int, typer.Option(help="Of a picture.")]
-MaxWork: TypeAlias = Annotated[float, typer.Option(help="Megapixels x steps x samples of a job.")]
-MaxParts: TypeAlias = Annotated[int, typer.Option(help="Of a form.")]
-BodySeconds: TypeAlias = Annotated[float, typer.Option(metavar="SECONDS", help="That a request may take to arrive.")]
-Keep: TypeAlias = Annotated[float, typer.Option(metavar="SECONDS", help="That results wait to be fetched.")]
-Loaded: TypeAlias = Annotated[int, typer.Option(help="Models in memory at once.")]
+Threads: TypeAlias = Annotated[int | None, typer.Option(help="Of computing; else torch's.")]
+Queue: TypeAlias = Annotated[int, typer.Option(help="Jobs that wait at most; 16.", show_default=False)]
+Deadline: TypeAlias = Annotated[float, typer.Option(metavar="SECONDS", help="Of a job; 60.", show_default=False)]
+Grace: TypeAlias = Annotated[float, typer.Option(metavar="SECONDS", help="To stop, or die; 5.", show_default=False)]
+Drain: TypeAlias = Annotated[float, typer.Option(metavar="SECONDS", help="For jobs to end; 20.", show_default=False)]
+MaxBody: TypeAlias = Annotated[int, typer.Option(metavar="BYTES", help="Of a request; 33554432.", show_default=False)]
+MaxPixels: TypeAlias = Annotated[int, typer.Option(help="Of a picture; 25000000.", show_default=False)]
+MaxWork: TypeAlias = Annotated[float, typer.Option(help="Megapixels x steps; 500.", show_default=False)]
+MaxParts: TypeAlias = Annotated[int, typer.Option(help="Of a form; 32.", show_default=False)]
+BodySeconds: TypeAlias = Annotated[float, typer.Option(metavar="SECONDS", help="To send it; 30.", show_default=False)]
+Keep: TypeAlias = Annotated[float, typer.Option(metavar="SECONDS", help="Results stay; 300.", show_default=False)]
+Loaded: TypeAlias = Annotated[int, typer.Option(help="Models in memory; 3.", show_default=False)]
 Token: TypeAlias = Annotated[
-    str | None,
-    typer.Option(envvar="RESIDIFF_TOKEN", help="That requests must bear; better by RESIDIFF_TOKEN.", show_envvar=False),
+    str | None, typer.Option(envvar="RESIDIFF_TOKEN", help="Better by RESIDIFF_TOKEN.", show_envvar=False)
 ]
-Page: TypeAlias = Annotated[bool, typer.Option("--page/--no-page", help="The web page beside the API.")]
+Page: TypeAlias = Annotated[bool, typer.Option("--page/--no-page", help="The web page.", show_default=False)]
 
 
 def serve(

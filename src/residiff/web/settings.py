@@ -20,8 +20,8 @@ class Settings:
     ----------
     host, port : where it listens; port 0 takes a free one
     models : bundled names, files, folders or hub ids that may be asked for; all bundled ones if empty
-    device, backend : as `residiff.restore.load` has them
-    threads : of computing; what torch takes by itself if None
+    device, backend : of computing, as `residiff restore` has them
+    threads : of computing; as many as torch takes by itself if None
     queue : jobs that wait at most
     deadline : seconds from the arrival of a job to its result
     grace : seconds that a worker has to stop what it was told to, before it is killed

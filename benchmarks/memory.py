@@ -1,6 +1,7 @@
 """What training needs of memory, measured beside what `residiff.train.memory.footprint` says; a process a case.
 
-Measured is the most that a process held during three updates beyond what it held before it built the network.
+Measured is the most that a process held during three updates beyond what it held before it built the network, then
+with a save of its state and model as well.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -38,26 +40,29 @@ def held(key: str) -> int:
 
 
 def measured(name: str, settings: list[str]) -> dict[str, float]:
-    """Train three updates of random pairs; bytes, and the seconds of a core that the fastest update took."""
+    """Train three updates of random pairs, and save; bytes, and the seconds of a core that the fastest update took."""
     import torch
 
     from residiff.data.pair import Pair
     from residiff.recipe import override, read
-    from residiff.train.learner import Learner
+    from residiff.train import Run
     from residiff.train.memory import footprint
-    from residiff.train.processes import Processes
 
     recipe = override(read(name), settings)
     torch.nn.functional.conv2d(torch.randn(1, 8, 16, 16), torch.randn(8, 8, 3, 3))
     before, seconds = held("VmRSS"), []
-    learner = Learner(recipe, Processes(torch.device("cpu")))
-    images = torch.rand(2, recipe.training.batch, 3, *recipe.data.crop_size)
-    pairs = Pair(*images, images[0, :, : recipe.network.mask])
-    for step in range(UPDATES):
-        began = time.process_time()
-        learner.update(pairs, step, 1e-4)
-        seconds.append(time.process_time() - began)
-    found = {"measured": held("VmHWM") - before, "seconds": min(seconds)}
+    with tempfile.TemporaryDirectory() as folder:
+        trained = Run(recipe, Path(folder))
+        images = torch.rand(2, recipe.training.batch, 3, *recipe.data.crop_size)
+        pairs = Pair(*images, images[0, :, : recipe.network.mask])
+        for step in range(UPDATES):
+            began = time.process_time()
+            trained.learner.update(pairs, step, 1e-4)
+            seconds.append(time.process_time() - began)
+        found = {"measured": held("VmHWM") - before, "seconds": min(seconds)}
+        began = time.monotonic()
+        trained.save()
+        found |= {"save": time.monotonic() - began, "saved": held("VmHWM") - before}
     return found | {"estimate": footprint(recipe).total, "batch": recipe.training.batch, "crop": recipe.data.width}
 
 
@@ -70,14 +75,14 @@ def run(name: str, settings: tuple[str, ...]) -> dict[str, float]:
 
 def table() -> None:
     """Print a row for each case as it is done."""
-    print("| network | pairs | crop | precision | checkpointed | measured | footprint | of it | core-s an update |")
-    print("|---|--:|--:|---|---|--:|--:|--:|--:|")
+    print("| network | pairs | crop | precision | checkpointed | updates | and a save | footprint | of it", end=" | ")
+    print("core-s an update | s a save |\n|---|--:|--:|---|---|--:|--:|--:|--:|--:|--:|")
     for network, name, settings in CASES:
         found = run(name, settings)
         precision = "bfloat16" if BF16 in settings else "float32"
         twice = "yes" if TWICE in settings else "no"
-        numbers = f"{found['measured'] / 1e6:,.0f} MB | {found['estimate'] / 1e6:,.0f} MB"
-        ratio = f"{found['estimate'] / found['measured']:.2f} | {found['seconds']:.2f}"
+        numbers = " | ".join(f"{found[key] / 1e6:,.0f} MB" for key in ("measured", "saved", "estimate"))
+        ratio = f"{found['estimate'] / found['saved']:.2f} | {found['seconds']:.2f} | {found['save']:.2f}"
         print(
             f"| {network} | {found['batch']} | {found['crop']} | {precision} | {twice} | {numbers} | {ratio} |",
             flush=True,

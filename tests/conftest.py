@@ -103,7 +103,7 @@ def cli(monkeypatch, capsysbinary):
     monkeypatch.setenv("COLUMNS", "240")
     logger = logging.getLogger("residiff")
     handlers, level = list(logger.handlers), logger.level
-    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
     def run(*arguments, stdin=b""):
         monkeypatch.setattr(sys, "argv", ["residiff", *map(str, arguments)])

@@ -21,7 +21,7 @@ FLOORS = (
     ("sample",),
     ("denoiser",),
     ("nn", "data", "metrics"),
-    ("recipe", "photographs"),
+    ("recipe", "photographs", "tensorfile"),
     ("checkpoint", "backends", "inference"),
     ("adapters",),
     ("train", "restore"),
@@ -53,7 +53,8 @@ PUBLIC = {
     "denoiser": """Backbone Denoiser LOSSES Loss MASK_FORMS MaskForm TIME_INPUTS TimeInput coefficient_time from_model
         index_time to_model""",
     "errors": """CheckpointError ConfigError DivergedError ImageDecodeError ImageError ImageTooLargeError
-        ImageUnsupportedError LockedError ModelFileError ResidiffError ResourceError check_range""",
+        ImageUnsupportedError LockedError ModelFileError ResidiffError ResourceError check_range is_out_of_memory
+        memory_errors""",
     "seeds": "MAX_SEED generator seed_of",
     "files": "environment_errors lock replacing sha256 sha256_of sweep sync_folder write_bytes",
 }

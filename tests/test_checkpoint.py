@@ -8,14 +8,13 @@ import pytest
 import safetensors
 import torch
 
-from residiff import checkpoint, files
+from residiff import checkpoint, files, tensorfile
 from residiff.checkpoint import (
     ModelFile,
     TrainingState,
     check_keys,
     load_model,
     load_state,
-    pack,
     save_model,
     save_state,
 )
@@ -284,7 +283,8 @@ def test_a_model_is_no_state_and_a_state_no_model(tmp_path, model, state):
 @pytest.mark.parametrize("step", ["", "x", "1e3", "9" * 5000])
 def test_a_state_of_no_step_is_refused(tmp_path, state, step):
     facts = {"recipe": state.recipe.toml(), "step": step}
-    (tmp_path / "state").write_bytes(pack(state.tensors, "training state", facts))
+    with (tmp_path / "state").open("wb") as file:
+        tensorfile.write(file, state.tensors, "training state", facts)
     with pytest.raises(CheckpointError):
         load_state(tmp_path / "state")
 

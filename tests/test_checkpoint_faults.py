@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import save as save_foreign
 
 from residiff import files
-from residiff.checkpoint import MAX_HEADER, ModelFile, TrainingState, load_model, load_state, save_model, save_state
+from residiff.checkpoint import ModelFile, TrainingState, load_model, load_state, save_model, save_state
 from residiff.errors import CheckpointError, ModelFileError
 from residiff.recipe import parse
+from residiff.tensorfile import MAX_HEADER
 
 RECIPE = parse("""
     name = "tiny"

@@ -208,7 +208,7 @@ def test_the_limits_are_of_every_file(write):
     write("mine.toml", 'include = "long.toml"\nname = "mine"\n')
     for text in ("#" * 80 + "\n") * (MAX_TEXT // 80), "x = " + "[" * 20 + "]" * 20, "name = ", "# " + "x" * 5000:
         write("long.toml", text)
-        assert re.match(r"long.toml is (too long|nested too deeply|not TOML)", told("mine.toml")[0])
+        assert re.match(r"long.toml( is too long| is nested too deeply|:1: not TOML)", told("mine.toml")[0])
 
 
 # Where a fault is
@@ -377,6 +377,24 @@ def test_very_many_faults_are_cut_short(write):
 # What is checked before training
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a = 1\nb == 2\n", "2: not TOML: Invalid value, at column 4"),
+        ("a = 1\n\n[b\n\n", "3: not TOML: Expected ']' at the end of a table declaration, at column 3"),
+        ('a = 1\nb = """x\n\n', "2: not TOML: Unterminated string, at the end"),
+        ("a = 1\na = 2", "2: not TOML: Cannot overwrite a value, at "),
+    ],
+)
+def test_what_is_no_toml_is_told_where_it_is_none(write, text, told):
+    for name in (write("mine.toml", text), write("around.toml", 'name = "x"\ninclude = "mine.toml"\n')):
+        with pytest.raises(ConfigError, match=f"^mine.toml:{re.escape(told)}") as caught:
+            read(name)
+        (fault,) = check(name)
+        assert str(fault) == str(caught.value) and fault.spot.line == int(told[0])
+        assert str(pickle.loads(pickle.dumps(caught.value))) == str(fault)
+
+
 def test_a_recipe_without_faults_has_none(write):
     assert check("base.toml") == check("tiny") == ()
     assert all(check(name) == () for name in names())
@@ -387,7 +405,7 @@ def test_faults_have_a_file_a_line_and_a_key(write):
     assert (fault.spot.source, fault.spot.line, fault.key) == ("mine.toml", 8, "schedule.length")
     assert fault.text == "schedule: length is 0; allowed are 1 to 100000"
     (fault,) = check(write("mine.toml", "x"))
-    assert (fault.spot, fault.key) == (None, "") and str(fault).startswith("mine.toml is not TOML: ")
+    assert (str(fault.spot), fault.key) == ("mine.toml:1", "") and str(fault).startswith("mine.toml:1: not TOML: ")
     again = pickle.loads(pickle.dumps(RecipeError(check("mine.toml"))))
     assert str(again) == str(fault) and again.faults == (fault,)
     (fault,) = check("gone.toml")

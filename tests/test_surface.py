@@ -70,6 +70,7 @@ def test_schedules_are_there():
 def test_errors_are_one_tree_with_an_exit_code_each():
     errors = importlib.import_module("residiff.errors")
     found = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
+    found = {name: value for name, value in found.items() if value.__module__ == "residiff.errors"}
     assert {
         name: (value.__base__.__name__, value.exit_code) for name, value in found.items() if name != "ConfigError"
     } == {name: row for name, row in ERRORS.items() if name != "ConfigError"}

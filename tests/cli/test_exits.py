@@ -58,6 +58,20 @@ def test_training_that_diverges_is_7(cli, monkeypatch, tmp_path):
     assert done.code == 7 and "lower training.learning_rate" in done.err
 
 
+@pytest.mark.parametrize("place", ["an update", "elsewhere"])
+def test_no_memory_is_5_and_no_bug(cli, monkeypatch, tmp_path, place):
+    from residiff import recipe
+    from residiff.train.learner import Learner
+
+    def full(*_arguments, **_options):
+        raise MemoryError
+
+    monkeypatch.setattr(*((Learner, "update") if place == "an update" else (recipe, "read")), full)
+    done = cli("-v", "train", "tiny", "-o", tmp_path / "run", "--no-tensorboard")
+    assert done.code == 5 and "bug in residiff" not in done.err and "Traceback" not in done.err
+    assert "smaller training.batch" in done.err and ("--auto-batch" in done.err) == (place == "an update")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_between_whole_files(program, tiny_file, picture_file, tmp_path, number, code):
     for index in range(200):

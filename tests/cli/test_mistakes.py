@@ -85,7 +85,7 @@ MISTAKES = {
     "hub without its package": ("restore photos -o out -m some/model", 5, "pip install huggingface_hub"),
     "recipe": ("train denoize -o run", 2, "no recipe 'denoize'; did you mean 'denoise'"),
     "recipe's file": ("train mine.toml -o run", 2, "cannot read recipe 'mine.toml': .*No such file"),
-    "recipe that is no recipe": ("recipes check notes.toml", 2, "notes.toml is not TOML"),
+    "recipe that is no recipe": ("recipes check notes.toml", 2, "notes.toml:1: not TOML"),
     "setting": ("train tiny -o run --set training.batch", 2, "'training.batch' is not KEY=VALUE"),
     "setting's key": ("train tiny -o run --set training.bach=4", 2, "training.bach: "),
     "setting's value": ("train tiny -o run --set training.batch=0", 2, "training.batch: .*greater than or equal to 1"),

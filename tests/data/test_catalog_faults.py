@@ -376,7 +376,7 @@ def test_faults_of_databases_are_named(tmp_path):
     with pytest.raises(ImageError, match="tower_train_lmdb/0: "):
         parts[0].read()
     with pytest.raises(ImageDecodeError, match="tower_train_lmdb/9: no longer in the database"):
-        lmdb_parts.EntryPart(tmp_path / "a/tower_train_lmdb", b"9").read()
+        lmdb_parts.EntryPart(tmp_path / "a/tower_train_lmdb", b"9", 0).read()
     make_database(tmp_path / "b/tower_train_lmdb", [])
     with pytest.raises(ConfigError, match="tower_train_lmdb holds no images"):
         open_set(tmp_path / "b")

@@ -57,6 +57,18 @@ training alone, and asked for its test part says so.
   of its pictures are of the layout `pictures`.
 * SIDD's validation and test pictures are MATLAB files, which are not read.
 
+## What is held out of training
+
+The pairs that a run is validated by are taken out of the training part by scenes, so that no other picture of what they
+show is trained on: GoPro's films, ISTD's and SIDD's scenes, which the files' names tell, and SID's long exposures, each
+of many short ones. Rows of a manifest that share a clean or a degraded picture go together as well. One scene in twenty
+(`validation.share`) is held out, and at least one; of more pairs than `validation.most` so many are shown, and the
+others are in neither part. Of a few long films that is one: `--set validation.share=0.2` takes more. Other sets do not
+say what shows the same scene, and are held out from pair by pair.
+
+A copy, byte for byte, of a clean picture that is held out is not trained on either, under whatever name and in whatever
+set of a mixture. Pictures that merely look alike are not found.
+
 ## One kind of picture, or two
 
 Sets of several kinds (domains) are for generating one, or for translating from the first to the second. Pictures of two

@@ -174,10 +174,25 @@ def test_a_result_below_the_input_is_said_so(page, run_folder):
             "folder set, 485 pairs (ab12), of which 16 were held out",
         ),
         ("LOL v1; procedural, rain", "LOL v1; procedural pictures (rain)"),
+        ("SID RGB, train, 2,093 pairs, 16 of 104 held out", "SID RGB, train, 2,093 pairs"),
+        ("folder set, 9 pairs, without 2 copies of what is held out",) * 2,
     ],
 )
 def test_sources_in_words(told, said):
     assert words.source(told) == said
+
+
+def test_what_came_before_the_pairs_became_others_is_left_out(page, run_folder):
+    folder = run_folder(every=8, card={"validation": {"on": "carved", "of": "a set", "pairs": 2, "step": 40}})
+    head, *rows = (folder / "validation.csv").read_text().splitlines()
+    told = [f"{row},{'bbbbbbbb' if number > 2 else '1e999999'}" for number, row in enumerate(rows)]
+    told.insert(3, "24,0.1,60.0,1.0,20.5,0.5,1e999999")
+    (folder / "validation.csv").write_text("\n".join([f"{head},by", *told]) + "\n")
+    shown = page(folder)
+    assert "pairs are restored best at step 40: 25.00 dB" in shown.text and "60.00" not in shown.text
+    assert "All of 2 validations" in shown.text
+    steps = [int(found[1]) for one in shown.all("img") if (found := re.search(r"training step (\d+)", one["alt"]))]
+    assert steps == [32, 40]
 
 
 def test_results_without_truth(page, run_folder):

@@ -130,17 +130,24 @@ def chosen(size: tuple[int, int], tile="auto", each: float = 400.0, free: int = 
 
 def test_what_fits_is_not_cut() -> None:
     assert chosen((1000, 1000)) is None
-    assert chosen((4000, 4000)) is not None
-    assert chosen((4000, 4000), free=2**36) is None
+    assert chosen((2500, 2500)) is not None
+    assert chosen((2500, 2500), free=2**36) is None
     assert chosen((4000, 4000), tile=0) is None
     assert chosen((500, 500), free=0) is None
 
 
+def test_tiles_do_not_depend_on_memory_where_there_is_enough() -> None:
+    assert chosen((9000, 9000), free=2**33) == chosen((9000, 9000), free=2**40)
+    assert chosen((9000, 9000), free=2**33).columns == chosen((4000, 9000), free=2**34).columns
+
+
 def test_tiles_are_as_large_as_the_memory_allows() -> None:
-    sides = [chosen((9000, 9000), free=free).core for free in (2**26, 2**28, 2**30, 2**32)]
-    assert sides == sorted(sides) and sides[0] < sides[-1]
-    for free, side in zip((2**28, 2**30), sides[1:], strict=False):
-        assert (side + 64) ** 2 * 400 <= free
+    found = [chosen((9000, 9000), free=free) for free in (2**26, 2**28, 2**30, 2**32)]
+    sizes = [each.core * each.across for each in found]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
+    for free, each in zip((2**28, 2**30, 2**32), found[1:], strict=True):
+        assert (each.core + 64) * (each.across + 64) * 400 <= free / 2
+        assert 3 * each.core * 9000 * 12 <= free
 
 
 def test_a_side_that_is_asked_for_is_taken() -> None:

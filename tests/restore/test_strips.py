@@ -220,13 +220,3 @@ def test_weights_add_up_to_one(length, core, overlap) -> None:
 def test_tiles_that_do_not_fit_together(sides) -> None:
     with pytest.raises(ConfigError):
         Tiling(*sides)
-
-
-def test_samples_are_spread_over_the_picture() -> None:
-    found = Tiling(1000, 2000, 4, 100, 8, 0).samples(5)
-    assert (
-        len(found) == 5
-        and found[0] == (Span(0, 100), Span(0, 100))
-        and found[-1] == (Span(900, 1000), Span(1900, 2000))
-    )
-    assert Tiling(40, 40, 4, 100, 8, 0).samples(5) == [(Span(0, 40), Span(0, 40))]

@@ -19,8 +19,8 @@ from residiff.train import (
     open_run,
     read_before_after,
 )
+from residiff.train.comparing import Judge, in_steps
 from residiff.train.distil import teacher_of
-from residiff.train.judging import Judge, in_steps
 from residiff.train.keeping import newest
 
 CPU = torch.device("cpu")

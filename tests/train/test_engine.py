@@ -1,15 +1,19 @@
 """Training: it learns, by what the recipe says, and the model file says what it learnt from."""
 
 import math
+import shutil
 
 import pytest
 import torch
-from runs import TINY, One, equal, finished, pairs, resumed, stopped, table, weights_of
+from runs import TINY, One, equal, finished, held_out, pairs, resumed, stopped, table, weights_of
 
+from residiff import tensorfile
 from residiff.checkpoint import load_model
-from residiff.errors import CheckpointError, ConfigError, ModelFileError
+from residiff.errors import ConfigError, ModelFileError, ResourceError
 from residiff.recipe import override
 from residiff.train import METRICS, Run, learning_rate, open_run
+from residiff.train.keeping import states
+from residiff.train.validation import Validation
 
 # It learns
 
@@ -34,7 +38,7 @@ def test_the_saved_model_is_the_average_and_not_the_last_weights(tmp_path):
 def test_a_run_goes_on_with_its_own_data_alone(tmp_path):
     stopped(tmp_path, 3)
     run = resumed(tmp_path)
-    with pytest.raises(CheckpointError, match="begun on procedural, noise, not on one pair"):
+    with pytest.raises(ConfigError, match="begun on procedural, noise, not on one pair"):
         next(run.train(One()))
 
 
@@ -122,3 +126,49 @@ def test_weights_that_do_not_fit_are_refused_with_what_differs(tmp_path, whole):
     ):
         pass
     assert "decoder.0.0.attention.bias is (8,)" in str(caught.value)
+
+
+# Memory
+
+
+def no_memory(*_arguments, **_options):
+    torch.empty(2**55)
+
+
+OUT_OF_MEMORY = {"python": MemoryError(), "gpu": torch.OutOfMemoryError("CUDA out of memory"), "cpu": no_memory}
+
+
+def failing(error):
+    def fail(*_arguments, **_options):
+        if callable(error):
+            error()
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY.values(), ids=OUT_OF_MEMORY)
+@pytest.mark.parametrize("place", ["forward", "write", "validate"])
+def test_no_memory_for_an_update_a_save_or_a_validation_says_what_to_change(tmp_path, monkeypatch, error, place):
+    run = stopped(tmp_path, 2)
+    before = [path.read_bytes() for path in states(tmp_path)]
+    targets = {
+        "forward": (run.learner.denoiser, "loss"),
+        "write": (tensorfile, "_put"),
+        "validate": (Validation, "score"),
+    }
+    monkeypatch.setattr(*targets[place], failing(error))
+    with pytest.raises(ResourceError, match="smaller training.batch .*--auto-batch .*data.crop, .*checkpointed=true"):
+        list(run.train(pairs(), held_out=held_out()))
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert before == [path.read_bytes() for path in states(tmp_path)][-2:]
+
+
+@pytest.mark.parametrize("place", ["build", "read"])
+def test_no_memory_for_a_network_or_what_was_saved_of_it_says_so_too(tmp_path, monkeypatch, whole, place):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    target = (type(TINY), "build") if place == "build" else (tensorfile, "_read_tensor")
+    monkeypatch.setattr(*target, failing(no_memory))
+    with pytest.raises(ResourceError, match="does not fit into memory"), open_run(TINY, tmp_path, resume=True):
+        pass
+    assert [path.name for path in states(tmp_path)] == [path.name for path in states(whole)]

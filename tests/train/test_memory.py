@@ -41,8 +41,17 @@ def test_what_does_not_depend_on_the_pictures_is_exact(weights):
     steps = 4 * len(list(small().backbone().parameters()))
     assert (found.weights, found.gradients, found.averages) == (weights, weights, weights)
     assert found.moments == 2 * weights + steps
+    assert found.saving == 4 * max(value.numel() for value in small().backbone().parameters())
     four = found.weights + found.gradients + found.moments + found.averages
-    assert found.total == four + found.activations + memory.KERNELS
+    assert found.total == four + found.activations + found.saving + memory.KERNELS
+
+
+def test_a_run_of_many_averages_is_largest_where_it_continues():
+    """Weights and averages are there twice then, the moments once, and neither gradients nor activations."""
+    averages = [number / 10 for number in range(8)]
+    found = footprint(small("network.backbone.width=64", "data.crop=16", f"training.averages={averages}"), 1)
+    assert found.averages == 9 * found.weights > found.gradients + found.activations
+    assert found.total == 2 * (found.weights + found.averages) + found.moments + found.saving + memory.KERNELS
 
 
 @pytest.mark.parametrize(
@@ -121,6 +130,40 @@ print(footprint(recipe).total)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 50e9
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of the address space are Linux's")
+def test_a_run_in_the_memory_that_auto_batch_asks_for_saves_and_continues(tmp_path, python):
+    """The papers' U-Net; the kernels are warmed up before, for their threads and arenas are addresses and no memory."""
+    program = """
+import resource, sys
+from pathlib import Path
+import psutil, torch
+from residiff.recipe import override, read
+from residiff.train import open_run, training_data
+from residiff.train.memory import SHARE, footprint
+
+torch.set_num_threads(1)
+settings = ["network.backbone.kind=unet", "training.batch=2", "data.crop=32", "training.precision=float32",
+            "training.iterations=4", "training.save_seconds=0.1", "validation.on=none"]
+recipe = override(read("rain"), settings)
+data = training_data(recipe, None)
+most = int(footprint(recipe).total / SHARE)
+torch.nn.functional.conv2d(torch.randn(2, 8, 32, 32, requires_grad=True), torch.randn(8, 8, 3, 3)).sum().backward()
+resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + most,) * 2)
+for resume in (False, True):
+    with open_run(recipe, Path(sys.argv[1]), resume=resume) as run:
+        steps = run.train(data.training)
+        print(next(steps).step, next(steps).step)
+        if resume:
+            list(steps)
+        steps.close()
+    del run, steps
+"""
+    done = python(program, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1", "2", "3", "4"]
 
 
 def test_the_machine_says_what_is_free_and_a_limit_makes_it_less(tmp_path, monkeypatch):

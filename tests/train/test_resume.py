@@ -1,5 +1,6 @@
 """A run that was stopped anywhere and continued is one that was not, to the bit; what does not fit is refused."""
 
+import io
 import json
 import math
 import shutil
@@ -20,7 +21,7 @@ from runs import (
     weights_of,
 )
 
-from residiff import checkpoint, files
+from residiff import checkpoint, files, tensorfile
 from residiff.checkpoint import MODEL, TrainingState, load_model, load_state, save_state
 from residiff.errors import CheckpointError, ConfigError, DivergedError, LockedError, ModelFileError, ResourceError
 from residiff.recipe import override
@@ -272,13 +273,13 @@ def test_a_whole_checkpoint_that_cannot_be_used_is_never_begun_over(tmp_path, wh
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     before = {path: path.read_bytes() for path in states(tmp_path)}
     if what == "a later format":
-        monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 0)
+        monkeypatch.setattr(tensorfile, "FORMAT_VERSION", 0)
     elif what == "no permission":
 
-        def refused(path):
+        def refused(path, *_how):
             raise PermissionError(13, "Permission denied", str(path))
 
-        monkeypatch.setattr(type(tmp_path), "read_bytes", refused)
+        monkeypatch.setattr(type(tmp_path), "open", refused)
     else:
 
         def unknown(text, origin="recipe"):
@@ -310,7 +311,7 @@ def test_a_log_line_on_a_full_disk_is_a_full_disk(tmp_path, monkeypatch):
 
 
 def test_fewer_updates_than_are_done_are_refused(whole):
-    with pytest.raises(CheckpointError, match="has done 8 updates, more than training.iterations = 5; raise it"):
+    with pytest.raises(ConfigError, match="has done 8 updates, more than training.iterations = 5; raise it"):
         resumed(whole, override(TINY, ["training.iterations=5"]), override=True)
 
 
@@ -362,7 +363,19 @@ def test_a_state_past_a_damaged_one_is_not_taken_for_the_newest_later(tmp_path, 
 FULL = OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace", "fdopen", "chmod"])
+class Filling(io.BufferedWriter):
+    """A file on a disk that is full after some writes, `left` of them."""
+
+    left = 0
+
+    def write(self, data):
+        Filling.left -= 1
+        if Filling.left < 0:
+            raise FULL
+        return super().write(data)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "fdopen", "chmod", "write"])
 @pytest.mark.parametrize("number", range(5))
 def test_a_full_disk_at_any_point_of_a_save_keeps_the_save_before(tmp_path, whole, monkeypatch, call, number):
     run = stopped(tmp_path, 4)
@@ -376,7 +389,11 @@ def test_a_full_disk_at_any_point_of_a_save_keeps_the_save_before(tmp_path, whol
         return real(*args, **options)
 
     steps = run.train(pairs())
-    monkeypatch.setattr(files.os, call, full)
+    if call == "write":
+        monkeypatch.setattr(Filling, "left", number)
+        monkeypatch.setattr(files.os, "fdopen", lambda handle, mode: Filling(io.FileIO(handle, mode)))
+    else:
+        monkeypatch.setattr(files.os, call, full)
     with pytest.raises((ResourceError, OSError)) as caught:
         list(steps)
     monkeypatch.undo()
@@ -403,7 +420,7 @@ CHANGES = [
 def test_another_recipe_is_refused_and_the_difference_told(whole, setting):
     run = Run(override(TINY, [setting]), whole)
     key, _, value = setting.partition("=")
-    with pytest.raises(CheckpointError, match="another recipe") as caught:
+    with pytest.raises(ConfigError, match="another recipe") as caught:
         run.resume(newest(whole))
     assert f"{key}: " in str(caught.value)
     assert value in str(caught.value)
@@ -421,14 +438,14 @@ def test_another_recipe_is_taken_if_one_insists(tmp_path):
 
 
 def test_a_network_that_does_not_fit_is_refused_even_then(whole):
-    with pytest.raises(CheckpointError, match="do not fit"):
+    with pytest.raises(ConfigError, match="do not fit"):
         resumed(whole, override(TINY, ["network.backbone.width=9"]), override=True)
 
 
 def test_another_recipe_is_not_begun_over_a_whole_checkpoint(tmp_path, whole):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     recipe = override(TINY, ["training.seed=11"])
-    with pytest.raises(CheckpointError, match="another recipe"), open_run(recipe, tmp_path, resume=True):
+    with pytest.raises(ConfigError, match="another recipe"), open_run(recipe, tmp_path, resume=True):
         pass
 
 
@@ -551,7 +568,8 @@ def test_a_run_is_opened_anew_or_where_it_stopped(tmp_path, whole, caplog):
 
 def test_what_a_killed_process_left_is_removed(tmp_path, whole):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
-    for place in (tmp_path, tmp_path / "checkpoints"):
+    (tmp_path / "validation").mkdir()
+    for place in (tmp_path, tmp_path / "checkpoints", tmp_path / "validation"):
         (place / ".residiff-x.tmp").write_bytes(b"half")
     with open_run(TINY, tmp_path, resume=True):
         assert not list(tmp_path.rglob("*.tmp"))

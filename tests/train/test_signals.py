@@ -1,24 +1,22 @@
 """Runs of the program that are killed or told to end at random moments, and continued: as if nothing had been."""
 
-import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from launching import ENVIRONMENT, running, seconds_to_end, steps_done
 from runs import TINY, same_files, table
 
-from residiff.checkpoint import load_model, load_state
+from residiff.checkpoint import load_state
 from residiff.recipe import override
 from residiff.train.keeping import states
 
 RECIPE = override(
     TINY, ["training.iterations=600", "training.save_seconds=0.2", "validation.every=150", "validation.most=2"]
 )
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def command(folder, *more):
@@ -28,33 +26,15 @@ def command(folder, *more):
     return [sys.executable, "-m", "residiff", "train", str(recipe), "-o", str(folder), "--no-tensorboard", *more]
 
 
-def start(folder, *more):
-    # A suite that a shell runs in the background is told to ignore SIGINT, and so would the program be
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return subprocess.Popen(
-            command(folder, *more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def steps_done(folder):
-    """How many updates the log tells of; training goes on meanwhile."""
-    try:
-        return max(0, (folder / "metrics.csv").read_bytes().count(b"\n") - 1)
-    except FileNotFoundError:
-        return 0
-
-
-def ended_by(folder, number, at_step, pause):
-    """A run sent a signal once it has done more than `at_step` updates; None where it ended before."""
-    with start(folder, "--resume") as process:
+def ended_by(folder, number, at_step, pause, *more):
+    """A run sent a signal once it has done more than `at_step` updates, and it ends within 5 s."""
+    with running(command(folder, "--resume", *more)) as (process, _):
         while process.poll() is None and steps_done(folder) <= at_step:
             time.sleep(0.002)
         time.sleep(pause)
         if process.poll() is None:
             process.send_signal(number)
+            assert seconds_to_end(process) <= 5
         output, _ = process.communicate(timeout=120)
     return process.returncode, output
 
@@ -108,53 +88,10 @@ def test_a_run_that_is_told_to_end_saves_and_says_so(tmp_path, unbroken):
     assert same_runs(folder, unbroken)
 
 
-def test_a_second_signal_ends_it_at_once(tmp_path):
+def test_a_run_that_is_told_to_end_does_not_end_its_validation_first(tmp_path):
     folder = tmp_path / "run"
-    with start(folder, "--set", "validation.every=1", "--set", "validation.most=64") as process:
-        while process.poll() is None and steps_done(folder) < 3:
-            time.sleep(0.01)
-        # Two of one kind may arrive as one
-        process.send_signal(signal.SIGTERM)
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
-    assert process.returncode in (130, 143)
-    assert "saved at step" not in output
-
-
-# Every call of a save that touches the disk, as a point of death
-
-SHORT = ["--set", "training.iterations=12", "--set", "training.save_seconds=1e-6", "--set", "validation.every=4"]
-POINTS = [
-    (call, number) for call, most in {"fsync": 40, "rename": 24, "unlink": 8}.items() for number in range(1, most)
-]
-
-
-def traced(folder, call, number):
-    """The exit code of a short run that is killed as it makes a call for the given time."""
-    fault = ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"]
-    tracer = ["strace", "-f", "-qq", "-o", "/dev/null", *fault]
-    return subprocess.run([*tracer, *command(folder, *SHORT)], env=ENVIRONMENT, capture_output=True).returncode
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-def test_a_death_at_any_call_of_a_save_leaves_whole_checkpoints(tmp_path):
-    whole = tmp_path / "whole" / "run"
-    whole.parent.mkdir()
-    subprocess.run(command(whole, *SHORT), check=True, env=ENVIRONMENT, capture_output=True)
-    died = 0
-    for call, number in POINTS:
-        folder = tmp_path / f"{call}-{number}" / "run"
-        folder.parent.mkdir()
-        died += traced(folder, call, number) != 0
-        for path in states(folder):
-            load_state(path)
-        for path in folder.glob("*.safetensors"):
-            load_model(path)
-        if number % 6 == 0:
-            subprocess.run(command(folder, *SHORT, "--resume"), check=True, env=ENVIRONMENT, capture_output=True)
-            assert same_runs(folder, whole)
-            assert not list(folder.rglob("*.tmp"))
-        shutil.rmtree(folder.parent)
-    assert died >= 60
+    # Minutes of it
+    slow = ["validation.every=3", "validation.most=320", "sampling.steps=100"]
+    code, output = ended_by(folder, signal.SIGTERM, 2, 0.5, *(part for one in slow for part in ("--set", one)))
+    assert code == 143 and "saved at step 3" in output
+    assert load_state(states(folder)[0]).step == steps_done(folder) == 3

@@ -5,10 +5,14 @@ import math
 
 import pytest
 import torch
+from runs import TINY, held_out, pairs, same_files
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from residiff.data import images
 from residiff.errors import ConfigError, ResourceError
+from residiff.recipe import override
+from residiff.train import Run
 from residiff.train.strips import GAP, column_count, headings, strip
 from residiff.train.trackers import TensorBoardTracker
 
@@ -74,11 +78,73 @@ def test_a_folder_that_cannot_be_is_named(tmp_path):
         TensorBoardTracker(tmp_path / "file" / "tb")
 
 
-def test_nothing_is_loaded_before_it_is_needed(python):
+# ---------------------------------------------------------------- one that can be told no more
+
+
+class Kept:
+    """A tracker that keeps what it is told, until it is told of the update `until`, and raises `error` then."""
+
+    def __init__(self, until=None, error=None):
+        self.until, self.error, self.steps, self.closed = until, error, [], 0
+
+    def figures(self, step, values):
+        if step == self.until:
+            raise self.error
+        self.steps.append((step, *sorted(values)))
+
+    def picture(self, step, name, image):
+        self.figures(step, {name: 0})
+
+    def close(self):
+        self.closed += 1
+
+
+def on_full_disk(folder):
+    """A tracker whose file takes what it is given, and has no room for it."""
+    tracker = TensorBoardTracker(folder)
+    tracker._file.close()
+    tracker._file = open("/dev/full", "wb")  # noqa: SIM115
+    tracker._writer = RecordWriter(tracker._file)
+    return tracker
+
+
+def test_a_full_disk_is_said_and_closed_for_good(tmp_path):
+    tracker = on_full_disk(tmp_path / "tb")
+    with pytest.raises(ResourceError, match="cannot write .*tb: the disk is full: free some space"):
+        tracker.figures(1, {"loss": 0.5})
+    with pytest.raises(ResourceError, match="disk is full"):
+        tracker.close()
+    tracker.close()
+
+
+def test_a_run_goes_on_without_a_tracker_that_fails(tmp_path, caplog):
+    recipe = override(TINY, ["training.iterations=21", "training.save_seconds=100", "validation.every=20"])
+    list(Run(recipe, tmp_path / "plain").train(pairs(recipe), held_out=held_out()))
+    told, lost = Kept(), Kept(20, ConnectionError("the service is gone"))
+    run = Run(recipe, tmp_path / "told")
+    trackers = [lost, on_full_disk(tmp_path / "tb"), told]
+    list(run.train(pairs(recipe), held_out=held_out(), trackers=trackers))
+    assert [step for step, *_ in lost.steps] == [1, 10]
+    assert [step for step, *_ in told.steps] == [1, 10, 20, 20, 20, 21, 21], "figures, validations and strips"
+    assert (lost.closed, told.closed) == (1, 0)
+    assert same_files(tmp_path / "plain", tmp_path / "told")
+    texts = run.log.events("tracker")
+    assert len(texts) == 2 and all(text in caplog.text for text in texts)
+    assert "TensorBoardTracker is told no more: cannot write" in texts[0] and "the disk is full" in texts[0]
+    assert texts[1] == "Kept is told no more: the service is gone"
+
+
+def test_a_fault_of_a_tracker_itself_is_not_hidden(tmp_path):
+    with pytest.raises(KeyError):
+        list(Run(TINY, tmp_path).train(pairs(), trackers=[Kept(1, KeyError("x"))]))
+
+
+def test_nothing_is_loaded_before_it_is_needed(python, tmp_path):
     script = "import sys, residiff.train.trackers; sys.exit('tensorboard' in sys.modules)"
     assert python(script).returncode == 0
-    script = "from torch.utils.tensorboard import SummaryWriter"  # warnings are errors there
-    assert python(script).stderr == ""
+    script = "from residiff.train.trackers import TensorBoardTracker as T; import sys, pathlib; t = "
+    script += "T(pathlib.Path(sys.argv[1])); t.figures(1, {'a': 1.0}); t.close()"  # warnings are errors there
+    assert python(script, tmp_path).stderr == ""
 
 
 # ---------------------------------------------------------------- strips

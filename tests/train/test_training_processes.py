@@ -4,18 +4,17 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
+from launching import ENVIRONMENT, command, gone, ranks_of, running, steps_done
 from runs import TINY, same_files, table
 
 from residiff.checkpoint import load_model, load_state
 from residiff.errors import ConfigError
 from residiff.recipe import override
-from residiff.train import Processes, open_run, started, training_data
+from residiff.train import BEST, Processes, open_run, read_scores, started, training_data
 from residiff.train.keeping import states
 
 # Adam moves a weight of no gradient by the sign of a rounding error: plain descent shows what is equal
@@ -24,16 +23,6 @@ SHARED = override(
     ["training.iterations=6", "training.batch=2", "training.accumulate=2", "training.optimiser.kind=sgd",
      "training.weight_decay=0.0", "training.save_seconds=100", "validation.most=2"],
 )  # fmt: skip
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
-
-
-def command(recipe, folder, *more, processes=1):
-    path = folder.parent / f"{folder.name}.toml"
-    path.write_text(recipe.toml(), "utf-8")
-    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
-    launched = launcher if processes > 1 else []
-    given = ["-o", str(folder), "--no-tensorboard", "--processes", str(processes), *more]
-    return [sys.executable, "-m", *launched, "residiff", "train", str(path), *given]
 
 
 def alone(recipe, folder, **options):
@@ -98,6 +87,15 @@ def test_shards_of_a_network_learn_what_the_whole_does(tmp_path):
     kept = [load_state(states(tmp_path / name)[0]).tensors for name in ("one", "two")]
     assert {key: value.shape for key, value in kept[0].items()} == {key: value.shape for key, value in kept[1].items()}
     assert all((kept[0][key] - value).abs().max() <= 1e-6 for key, value in kept[1].items())
+    scores = [
+        [{"step": score.step} | score.figures() for score in read_scores(tmp_path / name)] for name in ("one", "two")
+    ]
+    assert [score["step"] for score in scores[1]] == [3, 6]
+    assert scores[1] == [pytest.approx(score, rel=1e-5) for score in scores[0]]
+    assert furthest(tmp_path / "one" / BEST, tmp_path / "two" / BEST) <= 1e-6
+    assert furthest(tmp_path / "one/model-0.5.safetensors", tmp_path / "two/model-0.5.safetensors") <= 1e-6
+    strips = [sorted(path.name for path in (tmp_path / name / "validation").iterdir()) for name in ("one", "two")]
+    assert strips[0] == strips[1]
 
 
 @pytest.mark.parametrize(("said", "expected"), [(None, 2), ("1", 2), (None, 3)])
@@ -122,19 +120,6 @@ def test_an_update_is_shared_evenly_or_not_at_all():
         processes[0].share(4)
 
 
-def ranks_of(launcher):
-    """Process numbers of the launcher's children."""
-    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text("ascii").split()
-    return [int(child) for child in children]
-
-
-def gone(number):
-    try:
-        return Path(f"/proc/{number}/stat").read_text("ascii").split()[2] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_when_a_process_dies_all_end_and_the_run_goes_on_exactly(tmp_path):
@@ -143,16 +128,14 @@ def test_when_a_process_dies_all_end_and_the_run_goes_on_exactly(tmp_path):
     folder, source = tmp_path / "run", random.Random(1)
     for turn in range(10):
         done = 50 * turn + source.randrange(40)
-        with subprocess.Popen(
-            command(recipe, folder, "--resume", processes=2), env=ENVIRONMENT, stderr=subprocess.DEVNULL
-        ) as launcher:
-            while launcher.poll() is None and not ((folder / "metrics.csv").exists() and len(table(folder)) > done):
+        with running(command(recipe, folder, "--resume", processes=2)) as (launcher, ranks):
+            while launcher.poll() is None and steps_done(folder) <= done:
                 time.sleep(0.01)
-            ranks = ranks_of(launcher.pid)
+            ranks += ranks_of(launcher.pid)
             os.kill(ranks[turn % 2], signal.SIGKILL)
-            killed = time.monotonic()
-            assert launcher.wait(timeout=60) != 0
-            assert time.monotonic() - killed < 20 * 3
-        assert all(map(gone, ranks)), "no process is left over"
+            said, _ = launcher.communicate(timeout=20)
+            assert launcher.returncode != 0
+            assert "another process of this training has ended" in said and "bug in residiff" not in said
+            assert all(map(gone, ranks)), "no process is left over"
     trained(recipe, folder, "--resume")
     assert same_files(folder, tmp_path / "whole")

@@ -16,7 +16,7 @@ from residiff.restore import Restorer
 from residiff.schedule import RDDM, even_grid, quadratic_grid
 from residiff.train import Tuned, Tuner, calibration, tuned_model
 from residiff.train.cheapest import cheapest
-from residiff.train.judging import in_steps
+from residiff.train.comparing import in_steps
 from residiff.train.tuning import BETTER, _table
 from test_gaussian import Exact, general, multistep
 

@@ -34,7 +34,7 @@ from residiff.cli import (
     translate,
 )
 from residiff.cli.console import end_on_signals
-from residiff.errors import ResidiffError
+from residiff.errors import ResidiffError, memory_errors
 
 COMMON = {"-q", "--quiet", "-v", "--verbose", "--version"}
 
@@ -87,7 +87,8 @@ def main() -> NoReturn:
     warnings.showwarning = _show_warning
     logging.getLogger("residiff").addHandler(_Lines())
     try:
-        app(_common_first(sys.argv[1:]), prog_name="residiff")
+        with memory_errors("there is not enough memory; take smaller pictures, or a smaller training.batch"):
+            app(_common_first(sys.argv[1:]), prog_name="residiff")
     except ResidiffError as error:
         errors.print(f"error: {error}", style="red", markup=False)
         sys.exit(error.exit_code)

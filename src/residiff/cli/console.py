@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import signal
+import stat
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn, TypeVar
 
@@ -29,13 +32,20 @@ class _Output(Console):
 out = _Output(highlight=False)
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
 _signals: list[int] = []
+# Seconds within which a signal may come again by another way: to a whole group, and from those that pass it on
+ECHO = 1.0
 
 
 def end_on_signals() -> None:
-    """Let SIGTERM, and SIGINT unless the parent has us ignore it, end the program with 128 and their number."""
-    signal.signal(signal.SIGTERM, _end)
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _end)
+    """Let SIGTERM, and SIGINT and SIGHUP unless the parent has us ignore them, end it with 128 and their number."""
+    for number in {signal.SIGTERM, *_heard("SIGINT", "SIGHUP")}:
+        signal.signal(number, _end)
+
+
+def _heard(*names: str) -> set[signal.Signals]:
+    """Those that this system has, and that the parent does not have us ignore, as nohup does."""
+    there = [number for number in signal.Signals if number.name in names]
+    return {number for number in there if signal.getsignal(number) is not signal.SIG_IGN}
 
 
 def _end(number: int, frame: object) -> NoReturn:
@@ -52,28 +62,42 @@ def interruptible(items: Iterable[Item]) -> Iterator[Item]:
 
 
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[Callable[[], bool]]:
+def stop_on_signals(*, passed_on: bool = False) -> Iterator[Callable[[], bool]]:
     """Within it, signals that end a program only make what it gives say so; its end exits by the first of them.
 
-    SIGUSR1, by which batch systems warn, ends as SIGTERM does. A second signal ends the program at once.
+    SIGUSR1, by which batch systems warn, and SIGHUP, of a lost terminal, end as SIGTERM does. Launchers, batch systems
+    and service managers repeat and escalate: only a SIGINT that comes `ECHO` seconds or more after the first signal,
+    from a person that is, ends the program at once. Where a launcher has `passed_on` what it got, none does: torchrun
+    makes a SIGTERM of a person's second Ctrl-C.
     """
-    caught: list[int] = []
+    caught: list[tuple[int, float]] = []
 
     def catch(number: int, frame: object) -> None:
-        caught.append(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
-        if len(caught) > 1:
-            sys.exit(128 + caught[0])
+        now = time.monotonic()
+        if number == signal.SIGINT and caught and now - caught[0][1] >= ECHO and not passed_on:
+            sys.exit(128 + caught[0][0])
+        if signal.Signals(number).name == "SIGHUP":
+            _leave_the_terminal()
+        caught.append((signal.SIGINT if number == signal.SIGINT else signal.SIGTERM, now))
 
-    warning = getattr(signal, "SIGUSR1", signal.SIGTERM)  # Windows has none
-    numbers = [one for one in {signal.SIGTERM, signal.SIGINT, warning} if signal.getsignal(one) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, catch) for number in numbers}
+    before = {number: signal.signal(number, catch) for number in _heard("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")}
     try:
         yield lambda: bool(caught)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     if caught:
-        sys.exit(128 + caught[0])
+        sys.exit(128 + caught[0][0])
+
+
+def _leave_the_terminal() -> None:
+    """Write no more to a terminal that is lost, which would fail; what goes to files and pipes still does."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for handle in (1, 2):
+        with contextlib.suppress(OSError):
+            if stat.S_ISCHR(os.fstat(handle).st_mode):
+                os.dup2(nowhere, handle)
+    os.close(nowhere)
 
 
 def silence() -> None:

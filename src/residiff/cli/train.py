@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,11 +141,13 @@ def _model(source: str | None) -> ModelFile | None:
 
 def _train(task: Task, start: Start, *, tensorboard: bool) -> None:
     from residiff import train as training
+    from residiff.train.launch import others_lost
     from residiff.train.trackers import TensorBoardTracker
 
     recipe, output = task.recipe, task.output
     with (
-        stop_on_signals() as stop,
+        others_lost(),
+        stop_on_signals(passed_on=task.processes.launcher is not None) as stop,
         training.open_run(
             recipe,
             output,
@@ -158,15 +161,15 @@ def _train(task: Task, start: Start, *, tensorboard: bool) -> None:
         run.held_out = task.data.record
         note(f"{recipe.name}: step {run.step} of {recipe.training.iterations}")
         wanted = tensorboard and task.processes.is_first
-        trackers = [TensorBoardTracker(output / "tensorboard", run.step)] if wanted else []
-        with progress("speed", "score") as bar:
+        with contextlib.ExitStack() as opened, progress("speed", "score") as bar:
+            trackers = [TensorBoardTracker(output / "tensorboard", run.step)] if wanted else []
+            for tracker in trackers:
+                opened.callback(tracker.close)
             states = run.train(
                 task.data.training, task.workers, held_out=task.data.held_out, stop=stop, trackers=trackers
             )
             for state in states:
                 _show(bar, run, state)
-        for tracker in trackers:
-            tracker.close()
         if start.teacher is not None:
             _compare(run, start.teacher, task.data)
         _finish(run, task.folder)
@@ -215,7 +218,8 @@ def _finish(run: Run, data: Path | None) -> None:
     best = run.log.best
     if best is not None and best.psnr is not None and best.input_psnr is not None:
         gain = over(best.psnr - best.input_psnr, "their input")
-        note(f"held-out pairs: best at step {best.step} ({run.folder / BEST}): {best.psnr:.2f} dB, {gain}")
+        pairs = "test pairs" if run.recipe.validation.on == "test" else "held-out pairs"
+        note(f"{pairs}: best at step {best.step} ({run.folder / BEST}): {best.psnr:.2f} dB, {gain}")
     note(f"report: {report}")
     note(f"wrote {run.folder / MODEL}")
 
@@ -236,7 +240,9 @@ def _decided(task: Task, rate: float, *, resume: bool) -> Task:
     device, pairs = str(task.processes.device), task.data.training
     with progress() as bar:
         bar_task = bar.add_task("objective", total=auto.LIMIT)
-        rows = auto.select_objective(task.recipe, pairs, task.output, device, alpha_rate=rate, workers=task.workers)
+        rows = auto.select_objective(
+            task.recipe, pairs, task.output, device, alpha_rate=rate, workers=task.workers, resume=resume
+        )
         for row in interruptible(rows):
             bar.update(bar_task, completed=row.step, description=f"alpha {row.alpha:.4f}")
     found = decided(task.recipe, row.objective())

@@ -124,7 +124,8 @@ def _left_to_the_parent(_worker: int) -> None:
     """A signal to the whole group is the parent's to obey: it still needs its workers to end well."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(getattr(signal, "SIGUSR1", signal.SIGTERM), signal.SIG_IGN)  # Windows has none
+    for name in ("SIGUSR1", "SIGHUP"):
+        signal.signal(getattr(signal, name, signal.SIGTERM), signal.SIG_IGN)  # Windows has neither
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Backbones, one a file, and the settings that name them in a recipe."""
 
-from residiff.nn.checkpointing import blocks, checkpoint_blocks
+from residiff.nn.checkpointing import blocks, checkpoint_blocks, is_block
 from residiff.nn.settings import AnyBackbone, DDIMUNetSettings, DiTSettings, NAFNetSettings, UNetSettings
 
 __all__ = [
@@ -11,4 +11,5 @@ __all__ = [
     "UNetSettings",
     "blocks",
     "checkpoint_blocks",
+    "is_block",
 ]

@@ -20,7 +20,7 @@ def checkpoint_blocks(backbone: nn.Module) -> None:
     """Let each repeated block of `backbone` keep its inputs alone, and compute the rest again in the backward pass.
 
     The gradients stay what they were, and so do the names of the weights. It is done in training where gradients are
-    wanted, and nowhere else. Dropout draws the same numbers twice. Call it once, before the network is sharded.
+    wanted, and nowhere else. Dropout draws the same numbers twice. Call it once, before `shard`.
 
     Raises
     ------
@@ -40,6 +40,11 @@ def blocks(backbone: nn.Module) -> tuple[nn.Module, ...]:
         name = type(backbone).__name__
         raise ConfigError(f"the blocks of {name} are not known; known are those of {known}") from None
     return tuple(module for module in backbone.modules() if isinstance(module, kinds))
+
+
+def is_block(module: nn.Module) -> bool:
+    """Whether `module` is a repeated block of a backbone of ours."""
+    return isinstance(module, tuple(kind for kinds in BLOCKS.values() for kind in kinds))
 
 
 def _recomputed(block: nn.Module, run: Callable[..., Tensor], *inputs: Tensor) -> Tensor:

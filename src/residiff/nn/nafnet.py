@@ -81,7 +81,7 @@ class Stage(nn.ModuleList):
     """Blocks in a row."""
 
     def __init__(self, count: int, channels: int, time_width: int) -> None:
-        super().__init__([Block(channels, time_width) for _ in range(count)])
+        super().__init__(Block(channels, time_width) for _ in range(count))
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Run the blocks."""

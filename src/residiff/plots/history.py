@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -43,8 +44,9 @@ class History:
     """A run by its folder.
 
     `figures` are those of each update: loss, learning_rate, seconds, and where given gradient_norm, images_per_second
-    and memory, in bytes. `scores` are those of each validation: loss, psnr, ssim, input_psnr and input_ssim. Either has
-    only the names that have values. `seconds` is the time all its parts took together, `last` its last update.
+    and memory, in bytes. `scores` are those of each validation: loss, psnr, ssim, input_psnr and input_ssim; where the
+    pairs that the run is validated by have changed, of those since. Either has only the names that have values.
+    `seconds` is the time all its parts took together, `last` its last update.
     """
 
     folder: Path
@@ -114,8 +116,17 @@ def _table(path: Path) -> dict[str, Array]:
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(line for line in file if line.endswith("\n"))
         names = next(reader, ["step"])
-        cells = (float(cell or "nan") for row in reader for cell in _whole(row, names, path))
-        return _split(cells, names)
+        rows: Iterator[list[str]] = (_whole(row, names, path) for row in reader)
+        if names[-1] == "by":
+            rows, names = _comparable(rows), names[:-1]
+        return _split((float(cell or "nan") for row in rows for cell in row), names)
+
+
+def _comparable(rows: Iterator[list[str]]) -> Iterator[list[str]]:
+    """The last validations that are by the same pairs, without what says so."""
+    known = list(rows)
+    last = takewhile(lambda row: row[-1] == known[-1][-1], reversed(known))
+    return (row[:-1] for row in reversed(list(last)))
 
 
 def _whole(row: list[str], names: Sequence[str], path: Path) -> list[str]:

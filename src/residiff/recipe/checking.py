@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from residiff.data.pairs import check_degradation
 from residiff.data.settings import Degrade
 from residiff.errors import ConfigError
-from residiff.recipe.documents import Document
+from residiff.recipe.documents import Document, NotTomlError
 from residiff.recipe.experiment import Recipe
 from residiff.recipe.faults import Fault, RecipeError, dotted, named
 from residiff.recipe.lines import Place
@@ -21,6 +21,8 @@ def check(name: str) -> tuple[Fault, ...]:
         recipe = validated(whole)
     except RecipeError as error:
         return error.faults
+    except NotTomlError as error:
+        return (Fault(error.spot, "", error.cause),)
     except ConfigError as error:
         return (Fault(None, "", str(error)),)
     return tuple(fault for chosen, place in _degradations(recipe) for fault in _of_degradation(chosen, place, whole))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ MAX_TEXT = 32_000
 # The longest summary fits, all of it escaped; TOML's cost grows with the square of a dotted key
 MAX_LINE = 4_200
 MAX_DEPTH = 16
+_AT = re.compile(r"(?P<cause>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL)
 # What a recipe says of itself alone: one that includes it is another
 OWN = ("name", "summary", "origin")
 
@@ -46,6 +48,17 @@ class Document:
         return self.spot
 
 
+class NotTomlError(ConfigError):
+    """A text is no TOML: where, and why."""
+
+    def __init__(self, spot: Spot, cause: str) -> None:
+        super().__init__(spot, cause)
+        self.spot, self.cause = spot, cause
+
+    def __str__(self) -> str:
+        return f"{self.spot}: {self.cause}"
+
+
 def document(text: str, source: str) -> Document:
     """Read TOML, which is all that `text` may be.
 
@@ -62,10 +75,20 @@ def document(text: str, source: str) -> Document:
     except RecursionError as error:
         raise ConfigError(f"{source} is nested too deeply") from error
     except ValueError as error:
-        raise ConfigError(f"{source} is not TOML: {error}") from error
+        raise _not_toml(text, source, str(error)) from error
     if _deep(tables):
         raise ConfigError(f"{source} is nested too deeply")
     return Document(tables, Spot(source), {place: Spot(source, line) for place, line in lines(text).items()})
+
+
+def _not_toml(text: str, source: str, told: str) -> NotTomlError:
+    """What tomllib tells, with its line in the place where an editor looks for one."""
+    match = _AT.fullmatch(told)
+    if match is None:
+        return NotTomlError(Spot(source), f"not TOML: {told}")
+    line = int(match["line"]) if match["line"] else max(1, len(text.rstrip().splitlines()))
+    column = f"column {match['column']}" if match["column"] else "the end"
+    return NotTomlError(Spot(source, line), f"not TOML: {match['cause']}, at {column}")
 
 
 def _deep(value: object) -> bool:

@@ -25,7 +25,7 @@ MAX_FAULTS = 100
 class Fault:
     """One fault: where it was written, the setting's dotted key ("" where it is of the whole), and what is wrong.
 
-    Of a file that cannot be read, or is no TOML, the text itself says which and where; its `spot` is None.
+    Of a file that cannot be read the text itself says which; its `spot` is None.
     """
 
     spot: Spot | None

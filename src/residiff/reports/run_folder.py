@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from residiff import files
 from residiff.checkpoint import BEST, MODEL, Card, load_model
 from residiff.data import images
 from residiff.errors import ConfigError, ImageError, ModelFileError
@@ -68,13 +68,19 @@ class RunFolder:
         return next((weights.card for weights in self.weights if weights.card), {})
 
     @property
+    def chosen(self) -> Card:
+        """Facts of the weights that did best; of the newest, where no best can be read."""
+        return next((weights.card for weights in self.weights if weights.name == BEST and weights.card), self.card)
+
+    @property
     def chosen_on_test(self) -> bool:
-        """Whether the best weights were chosen by pictures of a test split."""
-        told = self.card.get("validation")
+        """Whether the best weights were chosen by pictures of a test split, as they say themselves."""
+        told = self.chosen.get("validation")
         if isinstance(told, dict):
             told = told.get("on")
-        asked = self.recipe is not None and self.recipe.validation.on == "test"
-        return asked or str(told).lower().startswith("test")
+        if told is None:
+            return self.recipe is not None and self.recipe.validation.on == "test"
+        return str(told).lower().startswith("test")
 
 
 def read_run(folder: Path) -> RunFolder:
@@ -89,7 +95,7 @@ def read_run(folder: Path) -> RunFolder:
     others = sorted(path.name for path in folder.glob("model-*.safetensors"))
     weights = _compared([_weights(folder / name) for name in (MODEL, BEST, *others) if (folder / name).is_file()])
     recipe, text, problem = _recipe(folder)
-    strips = tuple(_strip(path, recipe, "psnr" in history.scores) for path in _chosen(folder))
+    strips = tuple(_strip(path, recipe, "psnr" in history.scores) for path in _chosen(folder, history))
     return RunFolder(folder, history, recipe, text, problem, weights, strips)
 
 
@@ -110,12 +116,14 @@ def _recipe(folder: Path) -> tuple[Recipe | None, str, str]:
 
 def _weights(path: Path) -> Weights:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
         model = load_model(path, allow_not_finite=True)
     except (OSError, ModelFileError) as error:
         return Weights(path.name, problem=str(error))
     count = sum(tensor.numel() for tensor in model.weights.values())
-    return Weights(path.name, files.sha256(data), model.sha256, len(data) / 1e6, count, model.card)
+    return Weights(path.name, digest, model.sha256, size / 1e6, count, model.card)
 
 
 def _compared(found: list[Weights]) -> tuple[Weights, ...]:
@@ -131,9 +139,11 @@ def _compared(found: list[Weights]) -> tuple[Weights, ...]:
     )
 
 
-def _chosen(folder: Path) -> list[Path]:
-    """The first strip, the last, and some between, evenly."""
-    paths = sorted(path for path in (folder / STRIPS).glob("step-*.png") if _step(path) is not None)
+def _chosen(folder: Path, history: History) -> list[Path]:
+    """The first strip, the last, and some between, evenly; those before the pairs became others show these no more."""
+    told = history.scores.get("loss")
+    since = 0 if told is None else int(told.steps[0])
+    paths = sorted(path for path in (folder / STRIPS).glob("step-*.png") if (_step(path) or 0) >= max(1, since))
     last = len(paths) - 1
     places = {round(last * part / (MAX_STRIPS - 1)) for part in range(MAX_STRIPS)} if paths else set()
     return [paths[place] for place in sorted(places)]

@@ -238,10 +238,13 @@ def _cells(history: History, step: int) -> tuple[str, ...]:
 
 
 def _held_out(run: RunFolder) -> str:
-    """What was kept from training to judge it by."""
-    told = run.card.get("validation")
+    """What was kept from training to judge the best weights by."""
+    told = run.chosen.get("validation")
     if isinstance(told, dict) and isinstance(told.get("pairs"), int) and "of" in told:
-        return f"{plural(told['pairs'], 'pair')} of {source(in_words(told['of']))}; none was trained on"
+        before = _sources(run.chosen.get("before"))
+        earlier = f" now; but before, training was on what may hold some: {before}" if before else ""
+        seen = "copies of them were trained on" if told.get("seen") else "none was trained on"
+        return f"{plural(told['pairs'], 'pair')} of {source(in_words(told['of']))}; {seen}{earlier}"
     return in_words(told or ("not known" if run.recipe is None else _HELD_OUT[run.recipe.validation.on]))
 
 
@@ -251,8 +254,15 @@ def _judged_by(run: RunFolder) -> str:
 
 
 def _trained_on(run: RunFolder) -> str:
-    told = run.card.get("data")
-    return "not known: no model file has been written" if told is None else source(in_words(told))
+    told, before = run.card.get("data"), _sources(run.card.get("before"))
+    if told is None:
+        return "not known: no model file has been written"
+    return source(in_words(told)) + (f"; before: {before}" if before else "")
+
+
+def _sources(told: object) -> str:
+    """What else weights were trained on, in words; empty where a card tells of nothing."""
+    return "; ".join(source(in_words(one)) for one in told) if isinstance(told, list) else ""
 
 
 def _happened(history: History) -> list[str]:

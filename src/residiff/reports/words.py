@@ -78,7 +78,7 @@ def source(text: str) -> str:
 
 
 def _part(text: str) -> str:
-    plain = re.sub(r", \d+ held out\b", "", text)
+    plain = re.sub(r", \d+( of \d+)? held out\b", "", text)
     plain = re.sub(r", without (\d+) held out\b", _without, plain)
     plain = re.sub(r"\b1 (pair|picture)s\b", r"1 \1", plain)
     other = plain.endswith(", other pictures")

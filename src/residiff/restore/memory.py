@@ -1,26 +1,14 @@
-"""Memory that runs out, told as what it is."""
+"""Memory that runs out while a picture is restored, told as what it is."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
-import torch
+from residiff import errors
 
-from residiff.errors import ResourceError
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocator raised `error` because memory ran out; torch's for the CPU has no class for it."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "alloc" in str(error)
+TOO_LARGE = "the picture does not fit into memory; restore it in tiles (--tile 256), or at a smaller size"
 
 
-@contextlib.contextmanager
-def memory_errors() -> Iterator[None]:
+def memory_errors() -> AbstractContextManager[None]:
     """Turn what the allocators raise when memory runs out into a `ResourceError`."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise ResourceError("the picture does not fit into memory; restore it in parts or at a smaller size") from error
+    return errors.memory_errors(TOO_LARGE)

@@ -25,11 +25,10 @@ import torch
 from torch import Tensor
 
 from residiff.denoiser import Denoiser
-from residiff.errors import ResourceError
+from residiff.errors import ResourceError, is_out_of_memory
 from residiff.nn.local import Whole, local
 from residiff.prediction import Estimate, Estimator, Outputs
 from residiff.restore.keeping import Known
-from residiff.restore.memory import is_out_of_memory
 from residiff.restore.tiling import Span, Tiling
 from residiff.schedule import Level
 

@@ -16,22 +16,25 @@ from residiff.restore.tiling import Tiling
 
 Tile: TypeAlias = int | Literal["auto"]
 
-# Sides of tiles, largest first
-CORES = (1024, 768, 512, 384, 256, 192, 128, 64)
 # Pixels around a tile that its network is shown, and that are blended, by kind of network; where none is named, of all
 HALOS = {"nafnet": (32, 8)}
 HALO = (64, 16)
+# Of a tile: rows, in halos, and columns
+CORE, ACROSS = 8, 1024
+# Bytes that a picture may take in one piece, whatever is free: results are to depend on memory as little as can be
+WHOLE = 4e9
 # Of the memory that is free: the rest is for the picture itself and what allocators leave unused
 SHARE = 0.5
 # A picture of fewer pixels is never cut
 SMALL = 262_144
-# Strips of a picture in memory, in tensors of its size and float32: states, x_in, outputs, and what a step makes
-_STATES = 7
+# Strips of a picture in memory, beside as many as there are calls, and in tensors of its size and float32: states,
+# x_in, outputs, and what a step makes
+_STRIPS, _STATES = 2, 7
 # Bytes of three float32
 _VALUES = 12
 _PROBE = 256
 # Bytes
-LOOKING = 5e8
+LOOKING = 2.5e8
 
 
 def parse_tile(text: str) -> Tile:
@@ -52,7 +55,7 @@ def tiling_for(
     each: Callable[[], float],
     free: Callable[[], int],
 ) -> Tiling | None:
-    """How a picture is cut, None where it is not: it fits, is no larger than a tile, or `tile` is 0.
+    """How a picture is cut, None where it is not: it is small enough, no larger than a tile, or `tile` is 0.
 
     Parameters
     ----------
@@ -70,18 +73,29 @@ def tiling_for(
     least = max(halo, 2 * overlap)
     if tile != "auto":
         check_range("tile", tile, least, 65_536)
-        core = -(-tile // multiple) * multiple
+        core = across = -(-tile // multiple) * multiple
     else:
         pixel, share = each(), SHARE * free()
-        if height * width * (pixel + _STATES * _VALUES) <= share:
+        if height * width * (pixel + _STATES * _VALUES) <= min(WHOLE, share):
             return None
-        fitting = (core for core in CORES if core >= least and (core + 2 * halo) ** 2 * pixel <= share / 2)
-        core = -(-next(fitting, least) // multiple) * multiple
-    return None if core >= max(sides) else Tiling(sides[0], sides[1], multiple, core, halo, overlap)
+        row = (recipe.sampling.steps + _STRIPS) * sides[1] * _STATES * _VALUES
+        core = _halved(CORE * halo, least, lambda rows: rows * row <= share / 2)
+        core = -(-core // multiple) * multiple
+        across = _halved(ACROSS, least, lambda columns: (core + 2 * halo) * (columns + 2 * halo) * pixel <= share / 2)
+        across = -(-across // multiple) * multiple
+    whole = core >= sides[0] and across >= sides[1]
+    return None if whole else Tiling(sides[0], sides[1], multiple, core, halo, overlap, across)
+
+
+def _halved(side: int, least: int, fits: Callable[[int], bool]) -> int:
+    """The side, or the largest half of a half of it that fits, at least so many."""
+    while side > least and not fits(side):
+        side = max(least, side // 2)
+    return side
 
 
 def parts_together(each: float) -> int:
-    """How many parts are looked at together by a network that takes so many bytes a pixel: half a gigabyte of them."""
+    """How many parts are looked at together by a network that takes so many bytes a pixel, as LOOKING says."""
     return max(1, min(16, int(LOOKING / (SIDE**2 * each))))
 
 

@@ -10,7 +10,6 @@ that their weights add up to 1 everywhere. With a halo as wide as the network re
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,9 +54,10 @@ class Tiling:
 
     Attributes
     ----------
-    core : side of a tile's core, a multiple of `multiple`, at least twice the overlap and once the halo
+    core : rows of a tile's core, a multiple of `multiple`, at least twice the overlap and once the halo
     halo : pixels around it that the network is shown, a multiple of `multiple`
     overlap : pixels around it that are blended with the neighbours', at most the halo
+    across : columns of a core, as its rows; as many as those if 0
     """
 
     height: int
@@ -66,14 +66,16 @@ class Tiling:
     core: int
     halo: int
     overlap: int
+    across: int = 0
 
     def __post_init__(self) -> None:
         sides = {"height": self.height, "width": self.width, "core": self.core, "halo": self.halo}
+        sides["across"] = across = self.across or self.core
         for name, value in sides.items():
             if value % self.multiple or value < 0:
                 raise ConfigError(f"{name} is {value}; a multiple of {self.multiple} is needed")
-        if not 0 <= self.overlap <= self.halo or self.core < max(self.halo, 2 * self.overlap, 1):
-            told = f"tiles of {self.core} with a halo of {self.halo} and an overlap of {self.overlap}"
+        if not 0 <= self.overlap <= self.halo or min(self.core, across) < max(self.halo, 2 * self.overlap, 1):
+            told = f"tiles of {self.core} x {across} with a halo of {self.halo} and an overlap of {self.overlap}"
             raise ConfigError(f"{told} do not fit together; make them larger")
 
     @property
@@ -84,7 +86,7 @@ class Tiling:
     @property
     def columns(self) -> list[Span]:
         """The columns of each tile."""
-        return _cut(self.width, self.core)
+        return _cut(self.width, self.across or self.core)
 
     def weights(self, span: Span, length: int) -> Tensor:
         """The weights of a tile along a side of `length`, over its core and overlap."""
@@ -98,14 +100,6 @@ class Tiling:
                 weights = weights.minimum((span.stop + self.overlap - places) / (2 * self.overlap))
         return weights
 
-    def samples(self, count: int) -> list[tuple[Span, Span]]:
-        """(rows, columns) of at most `count` cores, evenly over the picture, all of one size."""
-        rows, columns = (_whole(spans, self.core) for spans in (self.strips, self.columns))
-        every = [(row, column) for row in rows for column in columns]
-        last = len(every) - 1
-        taken = min(count, len(every))
-        return [every[round(place * last / max(1, taken - 1))] for place in range(taken)]
-
 
 def _cut(length: int, core: int) -> list[Span]:
     """Spans of `core`, the last one shorter; one that is less than half as long goes to its neighbour."""
@@ -113,8 +107,3 @@ def _cut(length: int, core: int) -> list[Span]:
     if len(starts) > 1 and length - starts[-1] < core / 2:
         starts.pop()
     return [Span(start, stop) for start, stop in zip(starts, [*starts[1:], length], strict=True)]
-
-
-def _whole(spans: list[Span], core: int) -> Iterator[Span] | list[Span]:
-    """Those of full length, or the only one."""
-    return [Span(span.start, span.start + core) for span in spans if span.stop - span.start >= core] or spans[:1]

@@ -5,15 +5,15 @@ from residiff.train.before_after import BEFORE_AFTER, BeforeAfter, Row, before_a
 from residiff.train.candidates import candidates_for, split
 from residiff.train.data import TrainingData, training_data
 from residiff.train.distil import distilled
-from residiff.train.engine import RECIPE, Run, open_run
-from residiff.train.log import DETAILS, EVENTS, METRICS, SCORES, Progress, Score, read_metrics, read_scores
+from residiff.train.engine import RECIPE, Run
+from residiff.train.log import DETAILS, EVENTS, METRICS, SCORES, STRIPS, Progress, Score, read_metrics, read_scores
 from residiff.train.memory import fitted, fitted_before
 from residiff.train.objective import Candidate
+from residiff.train.opening import open_run
 from residiff.train.processes import Processes, started
 from residiff.train.rules import average_decay, draw_times, learning_rate
 from residiff.train.standings import Standing, Trial, Verdict
 from residiff.train.tuning import Tuned, Tuner, calibration, tuned_model
-from residiff.train.watching import STRIPS
 
 __all__ = [
     "BEFORE_AFTER",

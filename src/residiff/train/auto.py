@@ -34,7 +34,7 @@ from residiff.prediction import Clamp
 from residiff.recipe import Recipe
 from residiff.schedule import Level
 from residiff.seeds import generator
-from residiff.train.keeping import newest, states
+from residiff.train.keeping import is_begun, newest_recipe, states
 from residiff.train.objective import NOISE, RESIDUAL, Objective, decided
 from residiff.train.optimisers import Optimisers
 from residiff.train.rules import draw_times
@@ -80,8 +80,8 @@ def decide(alpha: float) -> Objective | None:
 
 def stored(recipe: Recipe, folder: Path) -> Recipe | None:
     """`recipe` with the objective that the run in `folder` is trained by; None where no run can be continued."""
-    state = newest(folder)
-    return None if state is None else decided(recipe, state.recipe.prediction)
+    known = newest_recipe(folder)
+    return None if known is None else decided(recipe, known.prediction)
 
 
 def read_both(alpha: Tensor, level: Level, x_t: Tensor, x_in: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,6 +155,7 @@ def select_objective(
     alpha_rate: float = ALPHA_RATE,
     limit: int = LIMIT,
     workers: int = 0,
+    resume: bool = False,
 ) -> Iterator[Weighing]:
     """Train until alpha decides; yields after each step, last the one that decided.
 
@@ -169,6 +170,7 @@ def select_objective(
     folder : the run's, held for this process meanwhile
     alpha_rate : learning rate of alpha, 0 to 0.1; that of the weights is the recipe's
     limit : the most steps to take
+    resume : whether a run in the folder of which no state is left may be begun over
 
     Raises
     ------
@@ -179,7 +181,7 @@ def select_objective(
     """
     _check(recipe, alpha_rate, limit)
     with files.lock(folder):
-        if states(folder):
+        if states(folder) or (is_begun(folder) and not resume):
             raise ConfigError(f"{folder} holds a run already; continue it with --resume, or take another folder")
         rows: list[Weighing] = []
         try:

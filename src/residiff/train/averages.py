@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from residiff.recipe import Training
 from residiff.train.rules import average_decay
-from residiff.train.sharding import like
+from residiff.train.sharding import like, local
 
 Weights = dict[str, Tensor]
 
@@ -64,8 +63,3 @@ class Averages:
 
 def _copied(weights: Mapping[str, Tensor]) -> Weights:
     return {key: value.detach().clone() for key, value in weights.items()}
-
-
-def local(value: Tensor) -> Tensor:
-    """What of a tensor this process holds: of one that is not sharded, itself."""
-    return value.to_local() if isinstance(value, DTensor) else value

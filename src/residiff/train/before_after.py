@@ -14,7 +14,7 @@ from residiff import files
 from residiff.checkpoint import ModelFile
 from residiff.data.pair import Pair
 from residiff.errors import ConfigError
-from residiff.train.judging import Judge, in_steps
+from residiff.train.comparing import Judge, in_steps
 
 BEFORE_AFTER = "distil.json"
 # Numbers of steps that are compared beside the teacher's and the student's own

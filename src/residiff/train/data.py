@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from residiff.data.catalog import Kind, Split, open_set
-from residiff.data.holding_out import carve, validation_pairs
+from residiff.data.holding_out import carve, validation_pairs, without_copies
 from residiff.data.mixture import Mixed
 from residiff.data.pair import Pair, Pairs
 from residiff.data.pairs import PicturePairs, SyntheticPairs
@@ -19,16 +20,28 @@ from residiff.errors import ConfigError
 from residiff.recipe import Recipe, Validation
 from residiff.seeds import seed_of
 
+logger = logging.getLogger(__name__)
+
 # The first procedural picture that is held out
 FAR = 2**40
 
 
 class TrainingData(NamedTuple):
-    """Pairs to train on, pairs (3, H, W) in [0, 1] that are never trained on, and what to say of these."""
+    """Pairs to train on, pairs (3, H, W) in [0, 1] that are never trained on, and what to say of these.
+
+    Where a set holds nothing but copies of them, so that they are trained on after all, the record has "seen".
+    """
 
     training: Pairs
     held_out: tuple[Pair, ...]
     record: dict[str, object]
+
+
+class _Divided(NamedTuple):
+    """What there is of a set to train on, and what is held out, if anything."""
+
+    training: PictureSet
+    held_out: PictureSet | None
 
 
 def training_data(recipe: Recipe, folder: Path | None) -> TrainingData:
@@ -44,23 +57,33 @@ def training_data(recipe: Recipe, folder: Path | None) -> TrainingData:
     sources = recipe.data.mixture or (Source(layout=recipe.data.layout),)
     if folder is None and any(source.path for source in sources):
         raise ConfigError("data.mixture names sets; give the folder that they are in with --data")
+    counted = [(source, _count(recipe.validation, sources, source)) for source in sources]
+    divided = [_divided(recipe, source, folder, most) for source, most in counted]
+    held_out = [one.held_out for one in divided if one is not None and one.held_out is not None]
     supplies = [
-        _supply(_seeded(recipe, number), source, folder, _count(recipe.validation, sources, source))
-        for number, source in enumerate(sources)
+        _procedural(own, source, most) if one is None else _supply(own, source, one, held_out)
+        for own, (source, most), one in zip(_seeded(recipe, len(sources)), counted, divided, strict=True)
     ]
+    return _mixed(recipe, [source.weight for source in sources], supplies)
+
+
+def _mixed(recipe: Recipe, weights: Sequence[float], supplies: Sequence[TrainingData]) -> TrainingData:
     training = supplies[0].training
     if len(supplies) > 1:
-        weighted = [(one.training, source.weight) for one, source in zip(supplies, sources, strict=True)]
+        weighted = [(one.training, weight) for one, weight in zip(supplies, weights, strict=True)]
         training = Mixed(weighted, recipe.training.seed)
     held_out = tuple(pair for one in supplies for pair in one.held_out)
-    record = {"on": recipe.validation.on, "of": "; ".join(str(one.record["of"]) for one in supplies)}
+    record: dict[str, object] = {"on": recipe.validation.on, "of": "; ".join(str(one.record["of"]) for one in supplies)}
+    record |= {"seen": True} if any("seen" in one.record for one in supplies) else {}
     return TrainingData(training, held_out, {**record, "pairs": len(held_out)} if held_out else {})
 
 
-def _seeded(recipe: Recipe, number: int) -> Recipe:
-    """The recipe with a seed for one of its sources, the first one's being its own: no two draw alike."""
-    seed = seed_of(recipe.training.seed, SOURCE, number) % 2**62 if number else recipe.training.seed
-    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": seed})})
+def _seeded(recipe: Recipe, count: int) -> Iterator[Recipe]:
+    """The recipe with a seed for each of its sources, the first one's being its own: no two draw alike."""
+    yield recipe
+    for number in range(1, count):
+        seed = seed_of(recipe.training.seed, SOURCE, number) % 2**62
+        yield recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": seed})})
 
 
 def _count(validation: Validation, sources: Sequence[Source], source: Source) -> int:
@@ -68,25 +91,37 @@ def _count(validation: Validation, sources: Sequence[Source], source: Source) ->
     return max(1, round(validation.most * source.weight / sum(one.weight for one in sources)))
 
 
-def _supply(recipe: Recipe, source: Source, folder: Path | None, most: int) -> TrainingData:
-    # In a mixture, a source without a path is procedural
+def _divided(recipe: Recipe, source: Source, folder: Path | None, most: int) -> _Divided | None:
+    """A source's set, divided; None where it is procedural, as in a mixture one without a path is."""
     if folder is None or (recipe.data.mixture and not source.path):
-        return _procedural(recipe, source, most)
+        return None
     place, on = folder / source.path, recipe.validation.on
-    pictures, held_out = _opened(recipe, source, place, "train"), None
-    # So that a run is not continued on others of the same number
-    pictures = replace(pictures, source=f"{pictures.source} ({pictures.fingerprint})")
+    pictures = _known(_opened(recipe, source, place, "train"))
     if on == "carved":
-        pictures, held_out = carve(pictures, recipe.validation.share, most)
-    elif on == "test":
-        held_out = _thinned(_opened(recipe, source, place, "test"), most)
-    seed, mask = recipe.training.seed, recipe.network.mask
+        return _Divided(*carve(pictures, recipe.validation.share, most))
+    if on == "test":
+        return _Divided(pictures, _thinned(_known(_opened(recipe, source, place, "test")), most))
+    return _Divided(pictures, None)
+
+
+def _known(pictures: PictureSet) -> PictureSet:
+    """The set with its fingerprint, so that a run is not continued on others of the same number."""
+    return replace(pictures, source=f"{pictures.source} ({pictures.fingerprint})")
+
+
+def _supply(recipe: Recipe, source: Source, divided: _Divided, held_out: Sequence[PictureSet]) -> TrainingData:
+    """Pairs of a set, none of which is held out of this one or another, unless it holds nothing else."""
+    seed, mask, pictures = recipe.training.seed, recipe.network.mask, without_copies(divided.training, held_out)
+    seen: dict[str, object] = {"seen": True} if pictures is None else {}
+    if pictures is None:
+        pictures = replace(divided.training, source=f"{divided.training.source}, all of them copies of these")
+        logger.warning("%s: they are trained on all the same; take more pictures", pictures.source)
     pairs = PicturePairs(pictures, recipe.data, seed, mask=mask, degrade=source.degrade)
-    if held_out is None:
-        return TrainingData(pairs, (), {"of": pictures.source})
+    if divided.held_out is None:
+        return TrainingData(pairs, (), {"of": pictures.source} | seen)
     crop = recipe.validation.crop or recipe.data.crop
-    kept = validation_pairs(held_out, recipe.data, crop, mask, seed=seed, degrade=source.degrade)
-    return TrainingData(pairs, kept, {"of": held_out.source})
+    kept = validation_pairs(divided.held_out, recipe.data, crop, mask, seed=seed, degrade=source.degrade)
+    return TrainingData(pairs, kept, {"of": divided.held_out.source} | seen)
 
 
 def _opened(recipe: Recipe, source: Source, place: Path, split: Split) -> PictureSet:

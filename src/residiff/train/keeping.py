@@ -6,9 +6,15 @@ import contextlib
 import logging
 from pathlib import Path
 
-from residiff import files
-from residiff.checkpoint import STATES, NotWholeError, TrainingState, load_state, save_state
+import torch
 
+from residiff import files
+from residiff.checkpoint import BEST, MODEL, STATES, NotWholeError, TrainingState, load_state, save_state
+from residiff.recipe import Recipe
+from residiff.tensorfile import Fetch, Take, on_cpu, whole
+from residiff.train.log import METRICS, STRIPS
+
+DIVERGED = "diverged.json"
 logger = logging.getLogger(__name__)
 
 
@@ -17,8 +23,10 @@ def states(folder: Path) -> list[Path]:
     return sorted((folder / STATES).glob("step-*.safetensors"), reverse=True)
 
 
-def keep(folder: Path, state: TrainingState, count: int) -> Path:
+def keep(folder: Path, state: TrainingState, count: int, fetch: Fetch = on_cpu) -> Path:
     """Write `state`, and only then remove all but the newest `count`; gives the file.
+
+    `fetch` gives what is written of each tensor.
 
     Raises
     ------
@@ -26,7 +34,7 @@ def keep(folder: Path, state: TrainingState, count: int) -> Path:
         If it cannot be written; nothing has been removed then.
     """
     path = _place(folder, state.step)
-    save_state(path, state)
+    save_state(path, state, fetch=fetch)
     # A run that went back past a damaged state leaves it behind
     later = [other for other in states(folder) if other > path]
     for other in later + states(folder)[len(later) + count :]:
@@ -34,13 +42,25 @@ def keep(folder: Path, state: TrainingState, count: int) -> Path:
     return path
 
 
-def load(folder: Path, step: int) -> TrainingState:
-    """The state after update number `step`; `CheckpointError` where it is missing or damaged."""
-    return load_state(_place(folder, step))
+def load(folder: Path, step: int, take: Take = whole) -> TrainingState:
+    """The state after update number `step`; `CheckpointError` where it is missing or damaged.
+
+    `take` gives what is kept of each tensor.
+    """
+    return load_state(_place(folder, step), take)
 
 
-def newest(folder: Path) -> TrainingState | None:
+def newest_recipe(folder: Path) -> Recipe | None:
+    """The recipe of the newest whole state, whose tensors are checked and not kept."""
+    nothing = torch.empty(0)
+    state = newest(folder, lambda _name, _tensor: nothing)
+    return None if state is None else state.recipe
+
+
+def newest(folder: Path, take: Take = whole) -> TrainingState | None:
     """The newest whole state of a run's folder, None where there is none; says of each that it is damaged.
+
+    `take` gives what is kept of each tensor.
 
     Raises
     ------
@@ -49,7 +69,7 @@ def newest(folder: Path) -> TrainingState | None:
     """
     for path in states(folder):
         try:
-            return load_state(path)
+            return load_state(path, take)
         except NotWholeError as error:
             logger.warning("%s; trying the one before", error)
     return None
@@ -57,10 +77,29 @@ def newest(folder: Path) -> TrainingState | None:
 
 def clear_remains(folder: Path) -> None:
     """Remove what a killed process left half-written; the folder must be held by this process."""
-    for place in (folder, folder / STATES):
+    for place in (folder, folder / STATES, folder / STRIPS):
         for remains in place.glob(f"{files.PREFIX}*{files.SUFFIX}"):
             with contextlib.suppress(OSError):
                 remains.unlink()
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether the folder holds a run: a model, a state, or a table with an update."""
+    if states(folder) or (folder / MODEL).exists() or (folder / BEST).exists():
+        return True
+    if not (folder / METRICS).is_file():
+        return False
+    with (folder / METRICS).open("rb") as file:
+        return bool(file.readline() and file.readline())
+
+
+def clear_run(folder: Path) -> None:
+    """Remove what an earlier run left that the one which begins now would not write over; its model is."""
+    with files.environment_errors(folder):
+        for path in (folder / BEST, folder / DIVERGED, *folder.glob("model-*.safetensors")):
+            path.unlink(missing_ok=True)
+        for path in (folder / STRIPS).glob("step-*.png"):
+            path.unlink()
 
 
 def _place(folder: Path, step: int) -> Path:

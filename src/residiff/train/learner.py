@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
-from residiff.checkpoint import check_keys
+from residiff.checkpoint import ModelFile, check_keys
 from residiff.data.pair import Pair
 from residiff.data.purposes import LAYERS, UPDATE
 from residiff.denoiser import LOSSES, Denoiser
@@ -22,12 +22,13 @@ from residiff.inference import shown
 from residiff.nn import checkpoint_blocks
 from residiff.recipe import Recipe
 from residiff.seeds import generator, seed_of
-from residiff.train.averages import Averages, local
+from residiff.tensorfile import Take
+from residiff.train.averages import Averages
 from residiff.train.distil import Teacher
 from residiff.train.optimisers import Optimisers
 from residiff.train.processes import Processes
 from residiff.train.rules import draw_times
-from residiff.train.sharding import like, shard, whole
+from residiff.train.sharding import like, local, reshard, shard, sharding
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -98,17 +99,8 @@ class Learner:
     def __init__(self, recipe: Recipe, processes: Processes, teacher: Teacher | None = None) -> None:
         self.recipe, self.processes, self.device = recipe, processes, processes.device
         settings = recipe.training
-        # torch's layers draw from the global generator: leave it as it was
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            self.denoiser = recipe.build().to(self.device)
+        self.denoiser = self._sharded() if settings.sharded else self._whole()
         self.backbone = self.denoiser.backbone
-        if settings.channels_last:
-            self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if settings.checkpointed:
-            checkpoint_blocks(self.backbone)
-        if settings.sharded:
-            self._shard()
         if settings.compiled:
             self.backbone.compile()
         self.objective = self._shared(_Objective(self.denoiser, recipe, teacher))
@@ -116,12 +108,32 @@ class Learner:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "float16")
         self.averages = Averages(self.backbone.state_dict(), settings)
 
-    def _shard(self) -> None:
+    def _whole(self) -> Denoiser:
+        settings = self.recipe.training
+        denoiser = self._drawn().to(self.device)
+        if settings.channels_last:
+            denoiser.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if settings.checkpointed:
+            checkpoint_blocks(denoiser.backbone)
+        return denoiser
+
+    def _sharded(self) -> Denoiser:
         if not self.processes.are_many:
             raise ConfigError("training.sharded spreads the network over processes, and there is one; start more")
         if self.recipe.training.precision == "float16":
             raise ConfigError("training.sharded does not go with float16; take bfloat16")
-        shard(self.backbone)
+        with sharding(self.device):
+            denoiser = self._drawn()
+        if self.recipe.training.checkpointed:
+            checkpoint_blocks(denoiser.backbone)
+        shard(denoiser.backbone, self.device)
+        return denoiser
+
+    def _drawn(self) -> Denoiser:
+        """The denoiser as the seed has it; torch's layers draw from the global generator, which is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.recipe.training.seed)
+            return self.recipe.build()
 
     def _shared(self, objective: _Objective) -> nn.Module:
         if not self.processes.are_many or self.recipe.training.sharded:
@@ -196,18 +208,49 @@ class Learner:
         for key, value in self.backbone.state_dict().items():
             local(value).copy_(local(like(weights[key].to(value.dtype), value)))
 
-    def average(self) -> dict[str, Tensor]:
-        """The main average, whole; all processes must call it."""
-        return {key: whole(value) for key, value in self.averages.main.items()}
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[Denoiser]:
+        """A denoiser of the main average, to be called within without gradients.
+
+        A sharded network is itself that, and holds its own weights again afterwards; all processes must call it alike.
+        """
+        if not self.recipe.training.sharded:
+            yield ModelFile(self.recipe, self.averages.main).denoiser().to(self.device)
+            return
+        self._exchange()
+        self.denoiser.eval()
+        try:
+            yield self.denoiser
+        finally:
+            self.denoiser.train()
+            self._exchange()
+
+    def _exchange(self) -> None:
+        """Put each weight in its average's place, and that in the weight's."""
+        reshard(self.backbone)
+        for key, value in self.backbone.state_dict().items():
+            weight, average = local(value), local(self.averages.main[key])
+            kept = weight.clone()
+            weight.copy_(average)
+            average.copy_(kept)
 
     def other_averages(self) -> dict[float, dict[str, Tensor]]:
-        """The others by their decays, whole; all processes must call it."""
-        pairs = list(zip(self.averages.decays, self.averages.all, strict=True))[1:]
-        return {decay: {key: whole(value) for key, value in average.items()} for decay, average in pairs}
+        """The others by their decays; of a sharded network, this process's parts."""
+        return dict(list(zip(self.averages.decays, self.averages.all, strict=True))[1:])
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything to continue from, whole; all processes must call it."""
-        return {key: whole(value) for key, value in self._named(self.optimisers.tensors()).items()}
+        """Everything to continue from; of a sharded network, this process's parts."""
+        return self._named(self.optimisers.tensors())
+
+    def taking(self) -> Take:
+        """What is to be kept of each tensor as a file of `tensors` is read: this process's part of it."""
+        expected = self._named(self.optimisers.expected())
+
+        def take(name: str, tensor: Tensor) -> Tensor:
+            held = expected.get(name, tensor)
+            return like(tensor, held) if held.shape == tensor.shape else tensor
+
+        return take
 
     def load(self, tensors: Mapping[str, Tensor], *, changed: bool = False) -> None:
         """Continue from what `tensors` gave; where the recipe has `changed`, what it needs anew begins anew.

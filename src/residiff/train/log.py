@@ -9,14 +9,15 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from residiff import files
 
 METRICS, DETAILS = "metrics.csv", "metrics.jsonl"
-SCORES = "validation.csv"
+SCORES, STRIPS = "validation.csv", "validation"
 EVENTS = "events.jsonl"
 
 
@@ -42,7 +43,8 @@ class Score:
     """One validation: after which update, and the means over the held-out pairs.
 
     `loss` is that of training, at fixed times and noise; PSNR in dB and SSIM are of what is restored, and of the
-    degraded pictures themselves (`input_...`), or None where results have no true picture to be compared with.
+    degraded pictures themselves (`input_...`), or None where results have no true picture to be compared with. `by`
+    are digits that change with what is restored and how: scores of other digits are not to be compared.
     """
 
     step: int
@@ -51,6 +53,12 @@ class Score:
     ssim: float | None = None
     input_psnr: float | None = None
     input_ssim: float | None = None
+    by: str = field(default="", kw_only=True)
+
+    def figures(self) -> dict[str, float]:
+        """Those that are known, by name."""
+        named = {name: vars(self)[name] for name in _FIGURES}
+        return {name: value for name, value in named.items() if value is not None}
 
     @property
     def worth(self) -> float:
@@ -60,13 +68,18 @@ class Score:
 
 Row = TypeVar("Row", Progress, Score)
 _METRICS = ("step", "loss", "learning_rate", "seconds")
+_NONE: Mapping[str, str] = {}
+_FIGURES = ("loss", "psnr", "ssim", "input_psnr", "input_ssim")
 
 
 class RunLog:
-    """The tables of a run in its folder, each row written as it comes; a process that does not write has none."""
+    """The tables of a run in its folder, each row written as it comes; a process that does not write has none.
+
+    `by` is what the run is validated by now: `Score.by`.
+    """
 
     def __init__(self, folder: Path, *, writes: bool = True) -> None:
-        self.folder, self.writes = folder, writes
+        self.folder, self.writes, self.by = folder, writes, ""
         self.scores: list[Score] = []
         self._open: dict[str, TextIO] = {}
 
@@ -90,8 +103,15 @@ class RunLog:
 
     @property
     def best(self) -> Score | None:
-        """The best validation by now, the first one among equals."""
-        return max(self.scores, key=lambda score: score.worth, default=None)
+        """The best of the validations since the last by other pairs, the first one among equals."""
+        return max(self._comparable(), key=lambda score: score.worth, default=None)
+
+    def at(self, step: int) -> Score | None:
+        """The validation after update number `step` among these."""
+        return next((score for score in self._comparable() if score.step == step), None)
+
+    def _comparable(self) -> list[Score]:
+        return list(takewhile(lambda score: score.by == self.by, reversed(self.scores)))[::-1]
 
     def sync(self) -> None:
         """Let what is written outlast a loss of power."""
@@ -149,11 +169,14 @@ def read_metrics(folder: Path) -> list[Progress]:
 
 def read_scores(folder: Path) -> list[Score]:
     """The validations that a run's table holds, in its order; none where there is no table."""
-    names = _names(Score)
     return [
-        Score(int(row["step"]), float(row["loss"]), *(float(row[name]) if row[name] else None for name in names[2:]))
-        for row in _csv_rows(folder / SCORES, names)
+        Score(int(row["step"]), float(row["loss"]), *(_number(row[name]) for name in _FIGURES[1:]), by=row["by"])
+        for row in _csv_rows(folder / SCORES, _names(Score), {"by": ""})
     ]
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
 
 
 def _names(kind: type[Row]) -> tuple[str, ...]:
@@ -166,7 +189,7 @@ def _metrics(row: Progress) -> tuple[str, ...]:
 
 
 def _texts(row: Score) -> tuple[str, ...]:
-    return tuple("" if value is None else repr(value) for value in asdict(row).values())
+    return *("" if value is None else repr(value) for value in list(asdict(row).values())[:-1]), row.by
 
 
 def _csv_line(values: Sequence[str]) -> str:
@@ -181,12 +204,13 @@ def _json_line(row: Mapping[str, Any]) -> str:
     return json.dumps({**row, **dict.fromkeys(broken)}) + "\n"
 
 
-def _csv_rows(path: Path, names: Sequence[str]) -> Iterator[dict[str, str]]:
-    """The whole rows of a table: what a killed process left of its last line is none."""
+def _csv_rows(path: Path, names: Sequence[str], lacking: Mapping[str, str] = _NONE) -> Iterator[dict[str, str]]:
+    """The whole rows of a table: what a killed process left of its last line is none; `lacking` are older tables'."""
     if path.exists():
         with path.open(encoding="utf-8", newline="") as file:
             whole = (line for line in file if line.endswith("\n"))
-            yield from (row for row in csv.DictReader(whole) if None not in row.values() and set(row) == set(names))
+            rows = ({**lacking, **row} for row in csv.DictReader(whole))
+            yield from (row for row in rows if None not in row.values() and set(row) == set(names))
 
 
 def _json_rows(path: Path) -> Iterator[dict[str, Any]]:

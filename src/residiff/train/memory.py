@@ -18,7 +18,7 @@ from residiff.errors import ResourceError
 from residiff.memory import Held, available, pretend
 from residiff.nn import checkpoint_blocks
 from residiff.recipe import Recipe, override
-from residiff.train.keeping import newest
+from residiff.train.keeping import newest_recipe
 from residiff.train.optimisers import Optimisers
 from residiff.train.processes import Processes
 
@@ -40,7 +40,8 @@ class Footprint:
     """Bytes that one process needs to train.
 
     `moments` are the optimiser's, `averages` those of the weights. `activations` is the most that making the loss and
-    its gradient adds to the other four at any moment, with the holes that the allocator leaves.
+    its gradient adds to the other four at any moment, with the holes that the allocator leaves. `saving` is what a save
+    adds at most: the largest tensor, to be written in order.
     """
 
     weights: int
@@ -48,11 +49,14 @@ class Footprint:
     moments: int
     averages: int
     activations: int
+    saving: int
 
     @property
     def total(self) -> int:
-        """All of them, and what the kernels take for themselves."""
-        return self.weights + self.gradients + self.moments + self.averages + self.activations + KERNELS
+        """What an update or the start of a continued run takes, whichever is more, and the kernels for themselves."""
+        # What is read of weights and averages is copied to where they lie; the moments stay where they were read to
+        most = max(self.gradients + self.activations, self.weights + self.averages)
+        return self.weights + self.moments + self.averages + most + self.saving + KERNELS
 
 
 def footprint(recipe: Recipe, batch: int | None = None, *, processes: int = 1) -> Footprint:
@@ -77,7 +81,8 @@ def footprint(recipe: Recipe, batch: int | None = None, *, processes: int = 1) -
     beyond = peak if accumulates else max(0, peak - parameters)
     parts = processes if settings.sharded else 1
     weights, gradients, moments, averages = (-(-each // parts) for each in (state, parameters, moments, averages))
-    return Footprint(weights, gradients, moments, averages, beyond)
+    largest = max(_bytes([tensor]) for tensor in backbone.state_dict().values())
+    return Footprint(weights, gradients, moments, averages, beyond, largest)
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
@@ -153,10 +158,10 @@ def fitted(recipe: Recipe, device: torch.device, *, memory: int | None = None, p
 
 def fitted_before(recipe: Recipe, folder: Path) -> Recipe | None:
     """`recipe` as the run in `folder` was made to fit, whatever is free now; None where there is no run."""
-    state = newest(folder)
-    if state is None:
+    known = newest_recipe(folder)
+    if known is None:
         return None
-    settings = state.recipe.training
+    settings = known.training
     kept = {"batch": settings.batch, "accumulate": settings.accumulate, "precision": settings.precision}
     same = [f"training.{key}={value}" for key, value in kept.items()]
     return override(recipe, [*same, f"training.checkpointed={str(settings.checkpointed).lower()}"])

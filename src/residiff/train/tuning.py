@@ -34,8 +34,8 @@ from residiff.recipe import Recipe
 from residiff.sample import State, step
 from residiff.schedule import even_grid, published_grid, quadratic_grid
 from residiff.train.cheapest import Way, cheapest
+from residiff.train.comparing import Judge, in_steps
 from residiff.train.data import TrainingData, training_data
-from residiff.train.judging import Judge, in_steps
 from residiff.train.objective import changed
 from residiff.train.validation import joined
 

@@ -50,7 +50,7 @@ class Validation:
     ) -> None:
         self.recipe, self.pairs, self.device, self.objective = recipe, pairs, device, objective
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def restored(self, denoiser: Denoiser) -> Iterator[Tensor]:
         """Each result (3, H, W), in [0, 1] but for what exceeds it.
 
@@ -63,7 +63,7 @@ class Validation:
             *_, last = self._states(denoiser, batch)
             yield from from_model(_finite(last)).cpu()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def score(self, denoiser: Denoiser, step: int) -> Score:
         """The figures after update number `step`; `DivergedError` as `restored`."""
         loss = self._loss(denoiser)
@@ -75,7 +75,7 @@ class Validation:
         figures = [_mean(measure, images) for images in (results, inputs) for measure in measures]
         return Score(step, loss, *figures)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def strips(self, denoiser: Denoiser, count: int) -> Tensor:
         """The first `count` pairs as rows (3, H, W) in [0, 1]: input, each state on the way, result, and the truth."""
         batch = joined(self.pairs[:count])

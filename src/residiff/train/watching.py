@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from residiff.checkpoint import ModelFile
 from residiff.data.images import Picture, write
 from residiff.data.pair import Pair
+from residiff.denoiser import Denoiser
 from residiff.errors import ConfigError
 from residiff.recipe import Recipe
-from residiff.train.log import Progress, RunLog, Score
-from residiff.train.trackers import Tracker
+from residiff.train.log import STRIPS, Progress, RunLog, Score
+from residiff.train.trackers import Tracker, Trackers
 from residiff.train.validation import Objective, Validation
 
-STRIPS = "validation"
 VALIDATIONS = 10
 # Of the log, in updates
 EVERY = 10
@@ -45,29 +44,33 @@ class Watcher:
         trackers: Sequence[Tracker],
         objective: Objective | None = None,
     ) -> None:
-        self.recipe, self.folder, self.log, self.trackers = recipe, folder, log, trackers
+        self.recipe, self.folder, self.log = recipe, folder, log
+        self.trackers = Trackers(trackers, log)
         self.validation = Validation(recipe, held_out, device, objective) if held_out else None
         self.every = recipe.validation.every or max(1, recipe.training.iterations // VALIDATIONS)
 
     def is_due(self, step: int) -> bool:
         """Whether the weights after update number `step` are to be validated, and have not been."""
         on_time = step % self.every == 0 or step == self.recipe.training.iterations
-        known = self.log.scores and self.log.scores[-1].step == step
-        return self.validation is not None and step > 0 and on_time and not known
+        return self.validation is not None and step > 0 and on_time and self.log.at(step) is None
 
-    def validate(self, weights: Mapping[str, Tensor], step: int) -> Score:
-        """Score averaged weights, and keep a strip of pictures; `ConfigError` where nothing is held out."""
+    def validate(self, denoiser: Denoiser, step: int, ask: Callable[[], None]) -> Score:
+        """Score a denoiser, and keep a strip of pictures; `ConfigError` where nothing is held out.
+
+        `ask` is called before each call of the network, and may raise to leave all undone.
+        """
         if self.validation is None:
             raise ConfigError("nothing is held out to validate by")
-        denoiser = ModelFile(self.recipe, weights).denoiser().to(self.validation.device)
-        score = self.validation.score(denoiser, step)
-        figures = {key: value for key, value in vars(score).items() if key != "step" and value is not None}
-        self._tell(step, {f"validation/{key}": value for key, value in figures.items()})
-        if self.recipe.validation.shown:
-            strip = self.validation.strips(denoiser, self.recipe.validation.shown)
-            write(self.folder / STRIPS / f"step-{step:08d}.png", Picture(strip))
-            for tracker in self.trackers:
-                tracker.picture(step, "validation", strip)
+        shown = self.recipe.validation.shown
+        # First of all hooks: a network that is left unasked for is not gathered either
+        with denoiser.backbone.register_forward_pre_hook(lambda *_: ask(), prepend=True):
+            score = replace(self.validation.score(denoiser, step), by=self.log.by)
+            strip = self.validation.strips(denoiser, shown) if shown else None
+        self.trackers.figures(step, {f"validation/{key}": value for key, value in score.figures().items()})
+        if strip is not None:
+            if self.log.writes:
+                write(self.folder / STRIPS / f"step-{step:08d}.png", Picture(strip))
+            self.trackers.picture(step, "validation", strip)
         return score
 
     def updated(self, progress: Progress) -> None:
@@ -75,8 +78,4 @@ class Watcher:
         self.log.update(progress)
         if progress.step % EVERY == 0 or progress.step == 1:
             names = ("loss", "learning_rate", "gradient_norm", "images_per_second", "memory")
-            self._tell(progress.step, {f"training/{name}": float(vars(progress)[name]) for name in names})
-
-    def _tell(self, step: int, figures: Mapping[str, float]) -> None:
-        for tracker in self.trackers:
-            tracker.figures(step, figures)
+            self.trackers.figures(progress.step, {f"training/{name}": float(vars(progress)[name]) for name in names})

@@ -36,17 +36,28 @@ class RecordPart:
         """The file, and the record's number from 0."""
         return f"{self.path}, record {self.index}"
 
-    def read(self) -> Picture:
-        """The picture, 3 planes row by row after the label; an `ImageDecodeError` where they cannot be read."""
+    @property
+    def size(self) -> int:
+        """Of the pixels, 3 planes row by row."""
+        return PIXELS
+
+    def data(self, most: int | None = None) -> bytes:
+        """The pixels, the first `most` of them; an `ImageDecodeError` where they cannot be read."""
+        wanted = PIXELS if most is None else min(most, PIXELS)
         try:
             with self.path.open("rb") as file:
+                # The label comes first
                 file.seek(self.index * RECORD + 1)
-                data = file.read(PIXELS)
+                data = file.read(wanted)
         except OSError as error:
             raise ImageDecodeError(f"{self.name}: cannot be read ({error.strerror}); check the file") from error
-        if len(data) < PIXELS:
+        if len(data) < wanted:
             raise ImageDecodeError(f"{self.name}: the file has been cut short; get it again")
-        return from_array(np.frombuffer(data, np.uint8).reshape(3, SIDE, SIDE).transpose(1, 2, 0))
+        return data
+
+    def read(self) -> Picture:
+        """The picture; an `ImageDecodeError` where it cannot be read."""
+        return from_array(np.frombuffer(self.data(), np.uint8).reshape(3, SIDE, SIDE).transpose(1, 2, 0))
 
 
 class Records(Sequence[Part]):

@@ -1,6 +1,6 @@
 """Pictures in LMDB databases, as LSUN is published and FFHQ is often kept: an encoded picture to a key.
 
-Keys alone are read when a database is opened. The optional package lmdb is needed.
+Keys and sizes alone are read when a database is opened. The optional package lmdb is needed.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,23 +37,24 @@ _COUNT_KEY = b"length"
 
 @dataclass(frozen=True)
 class EntryPart:
-    """The picture of a key of a database."""
+    """The picture of a key of a database, `size` bytes."""
 
     path: Path
     key: bytes
+    size: int
 
     @property
     def name(self) -> str:
         """The database, and the key as if it were a file in it."""
         return f"{self.path}/{self.key.decode('utf-8', 'replace')}"
 
-    def data(self) -> bytes:
-        """Its bytes; an `ImageDecodeError` where it is gone."""
+    def data(self, most: int | None = None) -> bytes:
+        """Its bytes, the first `most` of them; an `ImageDecodeError` where it is gone."""
         with _DATABASES.at(self.path).begin() as transaction:
             data: bytes | None = transaction.get(self.key)
         if data is None:
             raise ImageDecodeError(f"{self.name}: no longer in the database; open it again")
-        return data
+        return data[:most]
 
     def read(self) -> Picture:
         """The picture; an `ImageError` where it is gone or damaged, or no picture."""
@@ -64,10 +66,10 @@ class EntryPart:
 
 
 class Entries(Sequence[Part]):
-    """The pictures of `keys` of a database, in that order."""
+    """The pictures of `keys` of a database, in that order, and the size of each in bytes."""
 
-    def __init__(self, path: Path, keys: NDArray[np.bytes_]) -> None:
-        self.path, self.keys = path, keys
+    def __init__(self, path: Path, keys: NDArray[np.bytes_], sizes: NDArray[np.int64]) -> None:
+        self.path, self.keys, self.sizes = path, keys, sizes
 
     def __len__(self) -> int:
         """How many."""
@@ -75,7 +77,11 @@ class Entries(Sequence[Part]):
 
     def __getitem__(self, index: int) -> EntryPart:  # type: ignore[override]
         """Part number `index`."""
-        return EntryPart(self.path, bytes(self.keys[index]))
+        return EntryPart(self.path, bytes(self.keys[index]), int(self.sizes[index]))
+
+    def those(self, places: Sequence[int]) -> Entries:
+        """The pictures at `places`."""
+        return Entries(self.path, self.keys[list(places)], self.sizes[list(places)])
 
 
 @final
@@ -132,19 +138,19 @@ class FfhqDatabase:
         if place is None:
             raise ConfigError(f"{request.root} holds no database of FFHQ")
         path = request.root / place
-        keys = _entries(path).keys
-        numbered = [match for match in map(_FFHQ_KEY.fullmatch, keys.tolist()) if match]
-        if len(numbered) < len(keys):
+        entries = _entries(path)
+        numbered = [match for match in map(_FFHQ_KEY.fullmatch, entries.keys.tolist()) if match]
+        if len(numbered) < len(entries):
             raise ConfigError(f"{path}: keys are not like 256-00000; FFHQ's number says what is for training")
         resolutions = sorted({(match["domain"] or b"").decode() for match in numbered} - {""})
         chosen = [
-            (match["domain"] or b"", match[0])
-            for match in numbered
+            (match["domain"] or b"", at)
+            for at, match in enumerate(numbered)
             if (int(match["number"]) < FFHQ_TRAIN) == (request.split == "train")
         ]
 
         def column(domain: str | None) -> Sequence[Part]:
-            return Entries(path, np.array([key for own, key in chosen if domain in (None, own.decode())], np.bytes_))
+            return entries.those([at for own, at in chosen if domain in (None, own.decode())])
 
         return by_domain(request, resolutions, column, exclusive=True)
 
@@ -193,8 +199,13 @@ def _open(path: Path) -> Any:  # noqa: ANN401  (lmdb has no types)
 
 def _entries(path: Path) -> Entries:
     """All pictures of a database, sorted by key."""
-    with _DATABASES.at(path).begin() as transaction:
-        keys = [key for key in transaction.cursor().iternext(keys=True, values=False) if key != _COUNT_KEY]
+    keys, sizes = [], array("q")
+    # As buffers, values are not read
+    with _DATABASES.at(path).begin(buffers=True) as transaction:
+        for key, value in transaction.cursor():
+            if key != _COUNT_KEY:
+                keys.append(bytes(key))
+                sizes.append(len(value))
     if not keys:
         raise ConfigError(f"{path} holds no images")
-    return Entries(path, np.array(keys, np.bytes_))
+    return Entries(path, np.array(keys, np.bytes_), np.array(sizes, np.int64))

@@ -71,7 +71,7 @@ def open_set(
         raise ConfigError(
             f"{path}: {row.title} has no {absent[0]} pictures; add them, or choose a recipe that needs none"
         )
-    return PictureSet(_source(row, request, columns), columns)
+    return PictureSet(_source(row, request, columns), columns, row.scene)
 
 
 def detect(path: Path) -> str:

@@ -40,8 +40,8 @@ class Layout:
 
     `naming` says what its files are called. `counts` are the published numbers of pairs or pictures, by split or
     "domain/split". `preprocessing` is what its publications do to whole pictures, as settings of a recipe's data.
-    `splits` are those that it has. Of the user's `own` sets, nothing is published; `is_last` are those that are only
-    thought of where no other fits.
+    `splits` are those that it has. `scene` finds in a picture's path which scene it shows, as in `PictureSet`. Of the
+    user's `own` sets, nothing is published; `is_last` are those that are only thought of where no other fits.
     """
 
     title: str
@@ -51,6 +51,7 @@ class Layout:
     counts: Mapping[str, int] = field(default_factory=dict)
     preprocessing: Mapping[str, object] = field(default_factory=dict)
     splits: tuple[Split, ...] = get_args(Split)
+    scene: str = ""
     own: bool = False
     is_last: bool = False
 
@@ -101,6 +102,7 @@ LAYOUTS: dict[str, Layout] = {
         naming="train/train_A (shadow), train_B (mask), train_C (free), and test/test_A, ...; equal names",
         finders=(ISTD,),
         counts={"train": 1330, "test": 540},
+        scene=r"/(\d+)-\d+\.\w+$",
     ),
     "istd-plus": Layout(
         title="ISTD+",
@@ -108,6 +110,7 @@ LAYOUTS: dict[str, Layout] = {
         naming="as ISTD, the free pictures in train/train_C_fixed_official and test/test_C_fixed_official",
         finders=(ISTD_PLUS,),
         counts={"train": 1330, "test": 540},
+        scene=r"/(\d+)-\d+\.\w+$",
     ),
     "lol-v1": Layout(
         title="LOL v1",
@@ -157,6 +160,7 @@ LAYOUTS: dict[str, Layout] = {
         ),
         finders=(GOPRO,),
         counts={"train": 2103, "test": 1111},
+        scene=r"/(GOPR[^/]+)/[^/]+/[^/]+$",
     ),
     "gopro-mprnet": Layout(
         title="GoPro (MPRNet)",
@@ -164,6 +168,7 @@ LAYOUTS: dict[str, Layout] = {
         naming="train/ and test/, or GoPro/ in them, each with input/ and target/; equal names that begin with GOPR",
         finders=(GOPRO_MPRNET,),
         counts={"train": 2103, "test": 1111},
+        scene=r"/(GOPR[^/]+)-[^/]+$",
     ),
     "rain100l": Layout(
         title="Rain100L",
@@ -190,6 +195,7 @@ LAYOUTS: dict[str, Layout] = {
         finders=(SIDD,),
         counts={"train": 320},
         splits=("train",),
+        scene=r"/\d+_(\d+)_[^/]+/[^/]+$",
     ),
     "celeba": Layout(
         title="CelebA",

@@ -48,13 +48,20 @@ class ShardPart:
         """The archive, and the member as if it lay in a folder of that name."""
         return f"{self.archive.path}/{self.member}"
 
-    def data(self) -> bytes:
-        """Its bytes; an `ImageDecodeError` where the shard is missing or has changed since it was indexed."""
+    def data(self, most: int | None = None) -> bytes:
+        """Its bytes, the first `most` of them.
+
+        Raises
+        ------
+        ImageDecodeError
+            Where the shard is missing or has changed since it was indexed.
+        """
+        wanted = self.size if most is None else min(most, self.size)
         try:
-            data = _opened(self.archive).read(self.offset, self.size)
+            data = _opened(self.archive).read(self.offset, wanted)
         except OSError as error:
             raise ImageDecodeError(f"{self.name}: cannot be read ({error.strerror}); check the shard") from error
-        if len(data) < self.size:
+        if len(data) < wanted:
             raise ImageDecodeError(f"{self.name}: the shard has been cut short; get it again")
         return data
 

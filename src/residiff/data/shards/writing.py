@@ -13,7 +13,7 @@ from residiff.data import images
 from residiff.data.parts import FilePart, Part, PictureSet
 from residiff.data.shards.index import MAX_MEMBER
 from residiff.data.shards.reading import ShardPart, shards_of
-from residiff.errors import ConfigError, ImageDecodeError, ImageTooLargeError, check_range
+from residiff.errors import ConfigError, ImageTooLargeError, check_range
 from residiff.files import replacing
 
 SHARD_BYTES = 1_000_000_000
@@ -98,17 +98,7 @@ def _sample_name(part: Part) -> str:
 def _stored(part: Part) -> tuple[str, bytes]:
     """A picture's suffix and its bytes in a shard."""
     if isinstance(part, FilePart):
-        return part.path.suffix.lower(), _bytes_of(part.path)
+        return part.path.suffix.lower(), part.data()
     if isinstance(part, ShardPart):
         return Path(part.member).suffix.lower(), part.data()
     return ".png", images.encode(part.read(), images.Format.PNG)
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        # Opening a pipe would block for ever
-        if path.is_file():
-            return path.read_bytes()
-    except OSError as error:
-        raise ImageDecodeError(f"{path}: cannot be opened ({error.strerror}); check its permissions") from error
-    raise ImageDecodeError(f"{path}: there is no such file; check the name")

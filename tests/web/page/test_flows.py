@@ -52,7 +52,9 @@ def test_batch(opened, give, png):
     page.locator("#files").get_by_text("many").wait_for()
     page.locator("#batch-go").click()
     page.get_by_text("2 restored, 1 failed.", exact=True).wait_for()
-    assert page.locator("#batch-gallery img").count() == 2
+    assert page.locator("#batch-gallery img").count() == 2 and page.locator("#batch-slider img").count() == 2
+    page.locator("#batch-gallery button").filter(has=page.locator("img")).nth(1).click()
+    page.locator("#batch-slider").get_by_text("b.png: before (left)").wait_for()
     rows = page.locator("#batch-list tbody tr").all_inner_texts()
     assert len(rows) == 3 and rows[0].startswith("notes.txt\tfailed")
     got = zipfile.ZipFile(downloaded(page, "#batch-zip").path())
@@ -70,6 +72,8 @@ def test_compare(opened, give, png):
     page.locator("#compare-go").click()
     page.get_by_text("4 restored, 2 failed.").wait_for()
     assert page.locator("#compare-gallery img").count() == 5
+    page.locator("#compare-gallery button").filter(has=page.locator("img")).nth(4).click()
+    page.locator("#compare-slider").get_by_text("slow, 3 steps (right)").wait_for()
     rows = page.locator("#compare-list tbody tr").all_inner_texts()
     assert [row.split("\t")[0] for row in rows] == [
         f"{name}, {steps}" for name in ("tiny", "masked", "slow") for steps in ("1 step", "3 steps")

@@ -264,3 +264,15 @@ def test_settings_travel_as_link_and_command(opened):
     link = page.locator("#link textarea, #link input").input_value()
     other = opened(link[link.index("?") :])
     assert other.get_by_label("Seed").input_value() == "7" and other.get_by_label("Steps").first.input_value() == "3"
+
+
+def test_several_samples_show_where_to_doubt(opened, give, png):
+    page = opened("?samples=3")
+    give(page, "a.png", png())
+    page.locator("#shown img").wait_for()
+    page.locator("#go").click()
+    page.locator("#doubt img").wait_for()
+    assert page.locator("#slider img").count() == 2
+    with page.expect_download() as waiting:
+        page.get_by_text("Download the deviation").click()
+    assert np.asarray(Image.open(waiting.value.path())).dtype == np.uint16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -10,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from residiff.data import images
-from residiff.errors import ConfigError, ResidiffError
+from residiff.errors import ConfigError, ImageError, ResidiffError
 from residiff.web.page.archives import Limits, Member, Pack, members
 from residiff.web.page.choices import Choices
 from residiff.web.page.desk import Desk, foreign_files, work_of
@@ -24,6 +25,8 @@ TAB = "batch"
 # More would only make the page slow; all are in the archive
 MOST_SHOWN = 60
 Updates = tuple[Any, ...]
+# Paths of what browsers show before and after, and the name
+Pair = tuple[str, str, str]
 
 
 def lay_out(desk: Desk, settings: SettingsPanel) -> gr.Column:
@@ -41,31 +44,45 @@ def lay_out(desk: Desk, settings: SettingsPanel) -> gr.Column:
         archive = gr.DownloadButton("Download all as ZIP", visible=False, elem_id="batch-zip", variant="primary")
         gallery = gr.Gallery(label="Results", visible=False, elem_id="batch-gallery", columns=4, interactive=False,
                              buttons=["fullscreen"])  # fmt: skip
+        slider = gr.ImageSlider(label="Before (left) and after (right)", elem_id="batch-slider", visible=False,
+                                interactive=False, buttons=["fullscreen"], max_height=560)  # fmt: skip
         listed = gr.HTML(elem_id="batch-list")
+        album = gr.State([])
     batch = _Batch(desk)
     go.click(
-        batch.run, [files, *settings.values], [told, archive, gallery, listed], concurrency_limit=None,
+        batch.run, [files, *settings.values], [told, archive, gallery, listed, album, slider], concurrency_limit=None,
         show_progress="hidden", api_visibility="private",
     )  # fmt: skip
+    gallery.select(before_and_after, album, slider, queue=False, show_progress="hidden", api_visibility="private")
     stop.click(batch.stop, None, None, queue=False, api_visibility="private")
     return column
+
+
+def before_and_after(album: list[Pair], event: gr.SelectData) -> dict[str, Any]:
+    """A slider of the picture that was chosen."""
+    return _slider(album, event.index if isinstance(event.index, int) else -1)
+
+
+def _slider(album: list[Pair], number: int) -> dict[str, Any]:
+    if not 0 <= number < len(album):
+        return gr.update(visible=False)
+    before, after, name = album[number]
+    return gr.update(value=(before, after), label=f"{name}: before (left) and after (right)", visible=True)
 
 
 @dataclass
 class Tally:
     """What became of the pictures so far: what browsers show of the results, and a line for each picture."""
 
-    shown: list[tuple[str, str]] = field(default_factory=list)
+    shown: list[Pair] = field(default_factory=list)
     lines: list[tuple[str, str, str]] = field(default_factory=list)
     restored: int = 0
     failed: int = 0
 
-    def done(self, name: str, told: str, shown: str | None) -> None:
+    def done(self, name: str, told: str) -> None:
         """Count a result."""
         self.restored += 1
         self.lines.append((name, "restored", told))
-        if shown is not None and len(self.shown) < MOST_SHOWN:
-            self.shown.append((shown, name))
 
     def fail(self, name: str, why: str) -> None:
         """Count a failure."""
@@ -98,16 +115,16 @@ class _Batch:
         try:
             choices = self._checked(files, values)
         except ResidiffError as error:
-            yield said(str(error), is_error=True), hidden, hidden, ""
+            yield said(str(error), is_error=True), hidden, hidden, "", [], hidden
             return
         seat, tally = self._desk.seats.take(str(request.session_hash), TAB), Tally()
         path = self._desk.shelf.place("restored.zip")
         with Pack(path) as pack:
             for told in self._restored([Path(file) for file in files or []], choices, seat, tally, pack):
-                yield told, hidden, _gallery(tally), tally.html()
+                yield told, hidden, _gallery(tally), tally.html(), tally.shown, hidden
         ending = "Stopped. " if seat.is_stopped else ""
         archive = gr.update(value=str(path), visible=True) if tally.lines else hidden
-        yield said(ending + tally.told()), archive, _gallery(tally), tally.html()
+        yield said(ending + tally.told()), archive, _gallery(tally), tally.html(), tally.shown, _slider(tally.shown, 0)
 
     def _checked(self, files: list[str] | None, values: tuple[Value, ...]) -> Choices:
         if not files:
@@ -147,9 +164,13 @@ class _Batch:
             return
         name = str(PurePosixPath(member.name).with_name(stage.result.name))
         pack.add(name, stage.result.data)
-        shown = None if len(tally.shown) >= MOST_SHOWN else self._desk.shown(stage.result.name, stage.result.data)
-        tally.done(name, stage.told, shown)
+        tally.done(name, stage.told)
+        if len(tally.shown) < MOST_SHOWN:
+            # Of one that cannot be shown the file is there all the same
+            with contextlib.suppress(ImageError):
+                before = self._desk.shown(f"before-{PurePosixPath(member.name).name}", member.data)
+                tally.shown.append((before, self._desk.shown(stage.result.name, stage.result.data), name))
 
 
 def _gallery(tally: Tally) -> dict[str, Any]:
-    return gr.update(value=tally.shown, visible=bool(tally.shown))
+    return gr.update(value=[(after, name) for _, after, name in tally.shown], visible=bool(tally.shown))

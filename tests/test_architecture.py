@@ -29,7 +29,8 @@ FLOORS = (
     ("__init__",),
     ("interop", "bench", "plots", "demo", "environment"),
     ("reports",),
-    ("cli", "web"),
+    ("web",),
+    ("cli",),
     ("__main__",),
 )
 HEIGHTS = {room: height for height, floor in enumerate(FLOORS) for room in floor}

@@ -23,7 +23,7 @@ COMMANDS = {
     "data layouts", "data import", "data shard", "models",
     "models list", "models info", "models import", "generate", "translate",
     "recipes", "recipes list", "recipes show", "recipes check", "recipes schema", "plot", "plot schedule",
-    "plot trajectory", "plot paths", "plot spectra", "plot training",
+    "plot trajectory", "plot paths", "plot spectra", "plot training", "serve",
 }  # fmt: skip
 HELP = """
 import contextlib, io, json, os, sys

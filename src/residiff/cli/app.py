@@ -28,6 +28,7 @@ from residiff.cli import (
     recipes,
     rerun,
     restore,
+    serve,
     table,
     train,
     translate,
@@ -55,6 +56,7 @@ app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("table", epilog=table.EXAMPLE)(table.table)
+app.command("serve", epilog=serve.EXAMPLE)(serve.serve)
 app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
 app.command("env", epilog=env.EXAMPLE)(env.env)
 app.add_typer(data.app, name="data")

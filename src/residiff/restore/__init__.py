@@ -12,17 +12,19 @@ from residiff.restore.generate import generate
 from residiff.restore.jobs import Job, Outcome, Shard
 from residiff.restore.loading import descriptors, load
 from residiff.restore.manifest import Manifest, Record
+from residiff.restore.memory import memory_errors
 from residiff.restore.options import Options
 from residiff.restore.planning import plan, survey
 from residiff.restore.provenance import Provenance, provenance_of
 from residiff.restore.rerunning import Origin, Rerun, find_mask, find_model, find_source, origin, rerun
 from residiff.restore.restorer import Descriptor, Restorer
 from residiff.restore.watch import Watcher
-from residiff.restore.work import Result, restore_bytes, restore_file
+from residiff.restore.work import Decoded, Result, Sources, compute, decode, encode, restore_bytes, restore_file
 
 __all__ = [
     "Answers",
     "Budget",
+    "Decoded",
     "Descriptor",
     "Estimate",
     "Failures",
@@ -39,10 +41,14 @@ __all__ = [
     "Restorer",
     "Result",
     "Shard",
+    "Sources",
     "There",
     "Watcher",
     "check_sizes",
+    "compute",
+    "decode",
     "descriptors",
+    "encode",
     "estimate",
     "find_mask",
     "find_model",
@@ -52,6 +58,7 @@ __all__ = [
     "in_order",
     "left_to_do",
     "load",
+    "memory_errors",
     "origin",
     "parse_seconds",
     "pick_device",

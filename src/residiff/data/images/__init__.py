@@ -1,6 +1,6 @@
 """The only door to image files: bytes become a `Picture` in [0, 1], and a `Picture` becomes bytes."""
 
-from residiff.data.images.codecs import Format
+from residiff.data.images.codecs import Format, format_like
 from residiff.data.images.contents import ImageFile, fetch
 from residiff.data.images.files import (
     MAX_PIXELS,
@@ -47,6 +47,7 @@ __all__ = [
     "RowWriter",
     "encode",
     "fetch",
+    "format_like",
     "format_of",
     "from_array",
     "from_pil",

@@ -74,6 +74,12 @@ def source_opener(data: bytes) -> Callable[[int], VipsImage] | None:
     return open_header
 
 
+def format_like(data: bytes) -> Format:
+    """The format to write what is made of a file that begins with `data`; PNG where nothing writes its own."""
+    loader = next((name for is_kind, name in _LOADERS if is_kind(data)), "")
+    return Format.BMP if data.startswith(b"BM") else _LIKE.get(loader, Format.PNG)
+
+
 def raw_image(path: str, width: int, height: int, bands: int, is_16_bit: bool) -> VipsImage:
     """Image of a file of nothing but pixels (height, width, bands), of 8 bits or of 16 in this machine's order."""
     kind = "ushort" if is_16_bit else "uchar"
@@ -157,6 +163,12 @@ _LOADERS: list[tuple[Callable[[bytes], bool], str]] = [
     (_starts_with(b"GIF87a", b"GIF89a"), "gifload"),
     (_is_avif, "heifload"),
 ]
+_LIKE = {
+    "jpegload": Format.JPEG,
+    "webpload": Format.WEBP,
+    "tiffload": Format.TIFF,
+    "heifload": Format.AVIF,
+}
 _OPENERS: list[tuple[Callable[[bytes], bool], Callable[[bytes, bool], Opened]]] = [
     *((is_kind, _vips_opener(f"{loader}_buffer")) for is_kind, loader in _LOADERS),
     (_starts_with(b"BM"), _open_bmp),

@@ -224,9 +224,10 @@ def disconnect(place, photo, model):
     return connection
 
 
-def test_whoever_goes_away_frees_the_place(live, jobs, photo):
+@pytest.mark.parametrize("turns", [3, pytest.param(13, marks=pytest.mark.slow)])
+def test_whoever_goes_away_frees_the_place(live, jobs, photo, turns):
     before = jobs.outcomes["cancelled"]
-    for turn in range(1, 4):
+    for turn in range(1, turns + 1):
         gone = [disconnect(live, photo, b"slow") for _ in range(4)]
         while jobs.running + jobs.waiting < 4:
             time.sleep(0.01)
@@ -245,6 +246,31 @@ def test_answers_are_json_when_the_worker_dies(live, jobs, photo):
     assert answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1
     assert answer.json()["error"]["code"] == "worker_died"
     live.wait_ready()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_20_workers_that_are_killed_with_requests_in_flight(live, jobs, photo):
+    image = photo()
+    for _ in range(20):
+        live.wait_ready()
+        answers = []
+        asked = [threading.Thread(target=lambda: answers.append(live.post(image, model="slow"))) for _ in range(10)]  # noqa: B023
+        for thread in asked:
+            thread.start()
+        while not jobs.running:
+            time.sleep(0.01)
+        began = time.monotonic()
+        psutil.Process(jobs.worker_number).kill()
+        while jobs.ready:
+            time.sleep(0.005)
+        assert live.get("/healthz").status_code == 200 and live.get("/readyz").status_code == 503
+        live.wait_ready()
+        assert time.monotonic() - began < 20
+        for thread in asked:
+            thread.join()
+        assert len(answers) == 10 and {answer.status_code for answer in answers} <= {200, 503}
+        assert all(answer.headers["retry-after"] for answer in answers if answer.status_code == 503)
 
 
 def test_a_signal_ends_the_server_after_its_jobs(program, models, photo):

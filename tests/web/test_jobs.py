@@ -224,7 +224,7 @@ def test_a_worker_that_hears_nothing_is_killed_after_its_grace(jobs, photo):
     job = jobs.submit(Work(photo(), model="stuck"), deadline=0.5)
     outcome(job, 0.5 + 2.0 + 2)
     assert job.error.code == "deadline"
-    assert jobs.wait_ready(60) and outcome(jobs.submit(Work(photo(), model="tiny"))).state is JobState.DONE
+    assert jobs.wait_ready(120) and outcome(jobs.submit(Work(photo(), model="tiny"))).state is JobState.DONE
 
 
 def test_a_worker_that_dies_idle_is_noticed(jobs):
@@ -232,7 +232,7 @@ def test_a_worker_that_dies_idle_is_noticed(jobs):
     os.kill(number, signal.SIGKILL)
     while jobs.worker_number == number:
         time.sleep(0.01)
-    assert jobs.wait_ready(60)
+    assert jobs.wait_ready(120)
 
 
 def test_results_are_kept_for_a_while(jobs, photo, monkeypatch):
@@ -260,7 +260,7 @@ def test_draining_ends_what_there_is_and_takes_no_more(settings, models, photo):
     with Jobs(settings(models=(str(models["slow"]),)), odd_models.load) as queue:
         with pytest.raises(BusyError, match="is being started"):
             queue.submit(Work(photo(), model="slow"))
-        assert queue.wait_ready(60)
+        assert queue.wait_ready(120)
         two = [queue.submit(Work(photo(), model="slow", steps=2)) for _ in range(2)]
         number = queue.worker_number
         assert queue.drain(30) and not queue.ready
@@ -273,7 +273,7 @@ def test_draining_ends_what_there_is_and_takes_no_more(settings, models, photo):
 
 def test_what_takes_too_long_to_end_is_cut_off(settings, models, photo):
     with Jobs(settings(models=(str(models["slow"]),)), odd_models.load) as queue:
-        assert queue.wait_ready(60)
+        assert queue.wait_ready(120)
         two = [queue.submit(Work(photo(), model="slow", steps=12)) for _ in range(2)]
         assert not queue.drain(0.3)
         assert [outcome(job, 2).error.code for job in two] == ["draining", "draining"]
@@ -281,7 +281,7 @@ def test_what_takes_too_long_to_end_is_cut_off(settings, models, photo):
 
 def test_closing_does_not_wait_for_what_hears_nothing(settings, models, photo):
     with Jobs(settings(models=(str(models["stuck"]),), grace=30), odd_models.load) as queue:
-        assert queue.wait_ready(60)
+        assert queue.wait_ready(120)
         job = queue.submit(Work(photo(), model="stuck"))
         while not queue.running:
             time.sleep(0.01)
@@ -303,5 +303,19 @@ def test_models_that_cannot_be_loaded_are_said_at_the_start(settings, models, tm
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(models["tiny"].read_bytes()[:-9])
     with Jobs(settings(models=(str(broken),)), odd_models.load) as queue:
-        assert queue.wait_ready(60) is False
+        assert queue.wait_ready(120) is False
         assert isinstance(queue.unfit, ModelFileError) and "broken" in str(queue.unfit)
+
+
+def test_pictures_in_tiles_show_steps_and_can_be_cancelled(jobs, photo):
+    work = Work(photo(160, 160), model="tiny", steps=30, tile="64")
+    job = jobs.submit(work)
+    steps = []
+    for each in job.events():
+        steps.append(each.progress.step)
+        if each.progress.step >= 3:
+            job.cancel()
+    assert job.state is JobState.CANCELLED and jobs.ready and steps == sorted(steps) and max(steps) < 20
+    short = jobs.submit(Work(photo(160, 160), model="tiny", steps=4, tile="64"))
+    seen = {each.progress.step for each in short.events()}
+    assert short.state is JobState.DONE and {1, 2, 3, 4} <= seen

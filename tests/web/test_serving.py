@@ -194,21 +194,22 @@ def test_2000_malformed_requests(served):
     check_malformed(served, 2000)
 
 
-RAW_PATHS = [
-    b"/v1/jobs/../../../../etc/passwd",
-    b"/../../etc/passwd",
-    b"/v1/jobs/..%2f..%2fetc%2fpasswd/result",
-    b"/v1/jobs/%2e%2e/%2e%2e/etc/passwd",
-    b"//etc/passwd",
-    b"/v1/jobs/x%00",
-    b"file:///etc/passwd",
-]
+STEPS_UP = ("..", "%2e%2e", "%252e%252e", "..%2f..", "..%5c..", "%c0%ae%c0%ae", "....//", "..;", "..%00")
+WHERE = (
+    "/v1/jobs/{}/{}/etc/passwd",
+    "/{}/{}/{}/etc/passwd",
+    "/v1/jobs/{}%2f{}%2fetc%2fpasswd/result",
+    "/static/{}/etc/passwd",
+)
+WHOLE = ("//etc/passwd", "/v1/jobs/x%00", "file:///etc/passwd", "/v1/jobs/%2fetc%2fpasswd", "/v1/jobs/~/.ssh/id_rsa")
+PATHS = [*(place.format(up, up, up) for place in WHERE for up in STEPS_UP), *WHOLE]
 
 
-def test_raw_paths_that_look_for_files(served):
-    for path in RAW_PATHS:
-        told = served.raw(b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        assert re.match(rb"HTTP/1\.1 40[04] ", told) and b"root:" not in told, told
+def test_paths_that_look_for_files(served):
+    assert len(PATHS) >= 40
+    for path in PATHS:
+        told = served.raw(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        assert re.match(rb"HTTP/1\.1 40[04] ", told) and b"root:" not in told, (path, told)
 
 
 def disconnect(place, photo, model):
@@ -224,9 +225,10 @@ def disconnect(place, photo, model):
     return connection
 
 
-def test_whoever_goes_away_frees_the_place(live, jobs, photo):
+@pytest.mark.parametrize("turns", [3, pytest.param(13, marks=pytest.mark.slow)])
+def test_whoever_goes_away_frees_the_place(live, jobs, photo, turns):
     before = jobs.outcomes["cancelled"]
-    for turn in range(1, 4):
+    for turn in range(1, turns + 1):
         gone = [disconnect(live, photo, b"slow") for _ in range(4)]
         while jobs.running + jobs.waiting < 4:
             time.sleep(0.01)
@@ -245,6 +247,32 @@ def test_answers_are_json_when_the_worker_dies(live, jobs, photo):
     assert answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1
     assert answer.json()["error"]["code"] == "worker_died"
     live.wait_ready()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_20_workers_that_are_killed_with_requests_in_flight(live, jobs, photo):
+    image = photo()
+    for _ in range(20):
+        live.wait_ready()
+        answers = []
+        asked = [threading.Thread(target=lambda: answers.append(live.post(image, model="slow"))) for _ in range(10)]  # noqa: B023
+        for thread in asked:
+            thread.start()
+        while not jobs.running:
+            time.sleep(0.01)
+        began = time.monotonic()
+        psutil.Process(jobs.worker_number).kill()
+        while jobs.ready:
+            time.sleep(0.005)
+        assert live.get("/healthz").status_code == 200 and live.get("/readyz").status_code == 503
+        live.wait_ready()
+        # Ten seconds on a machine that has nothing else to do
+        assert time.monotonic() - began < 60
+        for thread in asked:
+            thread.join()
+        assert len(answers) == 10 and {answer.status_code for answer in answers} <= {200, 503}
+        assert all(answer.headers["retry-after"] for answer in answers if answer.status_code == 503)
 
 
 def test_a_signal_ends_the_server_after_its_jobs(program, models, photo):

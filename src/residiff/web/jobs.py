@@ -39,6 +39,8 @@ _LONGEST_RETRY = 120
 class Jobs:
     """A queue and its worker, which is being started.
 
+    The worker imports the main module: a script that makes a queue does so under `if __name__ == "__main__":`.
+
     Parameters
     ----------
     settings : what is allowed

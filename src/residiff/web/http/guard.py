@@ -24,6 +24,8 @@ FORMAT_VERSION = 1
 REQUEST_ID = "x-request-id"
 _GUARDED = "/v1/"
 _ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+# A length with more of them is too long, whatever it is
+_DIGITS = 20
 _HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 _UNAUTHORISED = Failure("unauthorised", "send the server's token as `Authorization: Bearer TOKEN`", 401)
 
@@ -94,7 +96,7 @@ class Guard:
             if kind.lower() != "bearer" or not hmac.compare_digest(borne.strip().encode(), token.encode()):
                 return _UNAUTHORISED
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._settings.max_body:
+        if length.isdecimal() and (len(length) > _DIGITS or int(length) > self._settings.max_body):
             return _too_long(self._settings)
         return None
 

@@ -1,4 +1,4 @@
-"""What `make docs` does beside Sphinx: pages that the program writes, and names in papers.md that lead to their code."""
+"""What `make docs` does beside Sphinx: it writes pages by the program, and leads from papers.md to the code."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import inspect
 import re
 from pathlib import Path
 
+import reference
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
 
-import reference
 import residiff
 
 REST = "(rest)"
@@ -34,13 +34,24 @@ def found_at(name: str) -> object:
 
 
 def line_of(name: str) -> str:
-    """Where a name is defined, "schedule/level.py:52" say; "" for what has no place of its own."""
+    """Where a name is defined, "schedule/level.py:52" say."""
     value = inspect.unwrap(getattr(found_at(name), "func", found_at(name)))
     try:
-        path, line = inspect.getsourcefile(value), inspect.getsourcelines(value)[1]
+        path, line = Path(inspect.getsourcefile(value) or ""), inspect.getsourcelines(value)[1]
     except TypeError:
-        return ""
-    return f"{Path(path or '').relative_to(Path(residiff.__file__).parent).as_posix()}:{max(line, 1)}"
+        path, line = _assigned(name)
+    return f"{path.relative_to(Path(residiff.__file__).parent).as_posix()}:{max(line, 1)}"
+
+
+def _assigned(name: str) -> tuple[Path, int]:
+    """The file and line where a table or a type is given its name, which does not know them itself."""
+    room, _, word = name.rpartition(".")
+    file = Path(inspect.getsourcefile(importlib.import_module(room)) or "")
+    for path in sorted(file.parent.glob("*.py") if file.name == "__init__.py" else [file]):
+        for line, text in enumerate(path.read_text("utf-8").splitlines(), 1):
+            if re.match(rf"{word}\b.* = ", text):
+                return path, line
+    raise AttributeError(name)
 
 
 def _write(app: Sphinx) -> None:
@@ -75,7 +86,7 @@ def _lead_to_code(app: Sphinx, tree: nodes.document) -> None:
             link = addnodes.pending_xref(
                 "", literal.deepcopy(), refdomain="py", reftype="obj", reftarget=name, refexplicit=True, refdoc="papers"
             )
-            literal.replace_self([link, nodes.Text(f" ({place})" if (place := line_of(name)) else "")])
+            literal.replace_self([link, nodes.Text(f" ({line_of(name)})")])
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q $(PIP_ARGS) -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: demo test test-slow lint bench docs clean
+.PHONY: demo test test-slow lint bench docs sbom clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py -o demo
@@ -28,6 +28,9 @@ bench: $(VENV)/.bench
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo docs/_build/html/index.html
+
+sbom: $(VENV)/.test
+	$(BIN)/python release/sbom.py -o sbom.cdx.json
 
 # torch comes first and pinned: without that pip may fetch gigabytes of CUDA for an open range.
 $(BIN)/python:

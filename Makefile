@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q $(PIP_ARGS) -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: demo test test-slow lint bench docs sbom clean
+.PHONY: demo test test-slow lint bench docs sbom lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py -o demo
@@ -31,6 +31,10 @@ docs: $(VENV)/.docs
 
 sbom: $(VENV)/.test
 	$(BIN)/python release/sbom.py -o sbom.cdx.json
+
+lock: $(VENV)/.test
+	$(BIN)/python release/lock.py > requirements-ci.lock.new
+	mv requirements-ci.lock.new requirements-ci.lock
 
 # torch comes first and pinned: without that pip may fetch gigabytes of CUDA for an open range.
 $(BIN)/python:

@@ -136,15 +136,15 @@ def test_the_citation_is_of_this_version():
     assert all("name" in author or "family-names" in author for author in cited["authors"])
 
 
-def sbom():
-    spec = importlib.util.spec_from_file_location("sbom", ROOT / "release" / "sbom.py")
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "release" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def test_the_bill_of_materials_is_whole():
-    made = sbom().document()
+    made = script("sbom").document()
     assert (made["bomFormat"], made["specVersion"], made["version"]) == ("CycloneDX", "1.5", 1)
     whole = [made["metadata"]["component"], *made["components"]]
     names = {part["name"] for part in whole}
@@ -155,6 +155,24 @@ def test_the_bill_of_materials_is_whole():
     own = next(ref for ref in references if ref.startswith("pkg:pypi/residiff@"))
     assert any(ref.startswith("pkg:pypi/torch@") for ref in edges[own])
     assert all(re.fullmatch(r"pkg:pypi/[a-z0-9-]+@[\w.%]+", ref) for ref in references)
+
+
+def test_the_lock_has_a_hash_for_each_constraint_but_torch():
+    """`make lock` writes it anew, whenever constraints.txt changes."""
+    text = (ROOT / "constraints.txt").read_text("utf-8")
+    wanted = {re.sub(r"[-_.]+", "-", line.lower()) for line in script("lock").pinned(text)}
+    rows = [line for line in (ROOT / "requirements-ci.lock").read_text("utf-8").splitlines() if line[0] != "#"]
+    assert all(re.fullmatch(r"[a-z0-9.-]+==\S+ --hash=sha256:[0-9a-f]{64}", row) for row in rows)
+    assert {re.sub(r"[-_.]+", "-", row.partition(" ")[0]) for row in rows} == wanted
+    assert "torch==" in text and not any(row.startswith("torch==") for row in rows)
+
+
+def test_a_lock_is_made_of_what_pip_reports():
+    parts = {
+        "metadata": {"name": "A_b", "version": "1.0"},
+        "download_info": {"archive_info": {"hashes": {"sha256": "9"}}},
+    }
+    assert script("lock").locked({"install": [parts]}) == "a-b==1.0 --hash=sha256:9\n"
 
 
 # -- the wheel
@@ -212,7 +230,8 @@ def test_what_the_wheel_installs_works_in_an_empty_environment(wheel, tmp_path):
 
     done = run("restore", "photo.png", "-o", "out.png", "-m", "denoise")
     assert done.returncode == 0, done.stderr
-    assert Image.open(work / "out.png").size == (40, 32)
+    with Image.open(work / "out.png") as restored:
+        assert restored.size == (40, 32)
     where = subprocess.run(
         [place / "bin" / "python", "-c", "import residiff; print(residiff.__file__)"],
         env=environment, cwd=work, capture_output=True, text=True,

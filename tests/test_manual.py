@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import reference
 import typer
-from docutils.utils.math.latex2mathml import tex2mathml
+from mathml import drawn
 from pages import found_at, line_of
 from PIL import Image
 
@@ -219,7 +219,14 @@ def formulas() -> list[str]:
 def test_every_formula_is_drawn():
     assert len(formulas()) > 150
     for formula in set(formulas()):
-        assert tex2mathml(formula).startswith("<math"), formula
+        assert drawn(formula).startswith("<math"), formula
+    index_below, index_behind = (
+        "<munderover>",
+        r"<msubsup>\s*<mover>\s*<mi>β</mi>\s*<mo.*>ˉ</mo>\s*</mover>\s*<mi>t</mi>",
+    )
+    made = drawn(r"\bar{\beta}_t^2")
+    assert index_below not in made and re.search(index_behind, made)
+    assert "<munder>" in drawn(r"\arg\min_t A_t") and "<munder" in drawn(r"\sum_{i \le t} a", as_block=True)
 
 
 def templates() -> list[str]:

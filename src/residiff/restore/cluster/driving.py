@@ -1,4 +1,4 @@
-"""Many processes that restore, as Ray Data runs them: jobs go out a few at a time, and outcomes come as they are done."""
+"""Many processes that restore, run by Ray Data: jobs go out a few at a time, outcomes come back as they are done."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def restore_on_ray(
     cluster: Cluster = Cluster(),  # noqa: B008
     *,
     there: There = There.REPLACE,
-    manifest: Manifest,
+    manifest: Manifest | None = None,
     exactly: bool = False,
 ) -> Iterator[Outcome]:
     """As `restore_all`, by the workers of a Ray cluster; outcomes come in the order in which they are done.
@@ -97,17 +97,20 @@ def restore_on_ray(
     ResourceError
         If Ray is not installed or no cluster is found; if a disk is full, or memory runs out.
     """
-    for job in jobs[:1]:
-        restorer.check(steps=options.steps, seed=options.seed, masked=job.mask is not None, keep=options.keep)
+    if not jobs:
+        return
+    restorer.check(steps=options.steps, seed=options.seed, masked=jobs[0].mask is not None, keep=options.keep)
     errands, kept = [], _Kept(restorer, options, there, options.batch if exactly else None)
     for number, job in enumerate(jobs):
-        known = () if there is not There.RESUME else tuple(record.line() for record in manifest.of(job))
+        records = manifest.of(job) if manifest is not None and there is There.RESUME else []
+        known = tuple(record.line() for record in records)
         errand = Errand(number, _absolute(job), known)
         if kept.spares(errand):
             yield Outcome(job, skipped=True)
         else:
             errands.append(errand)
-    kit = Kit(loading, options, manifest.output.absolute(), there, exactly, cluster.threads)
+    output = jobs[0].target.parent if manifest is None else manifest.output
+    kit = Kit(loading, options, output.absolute(), there, exactly, cluster.threads)
     for reply in _replies(errands, kit, cluster):
         yield _taken(reply, jobs, manifest)
 
@@ -118,11 +121,11 @@ def _absolute(job: Job) -> Job:
     return Job(job.source.absolute(), job.target.absolute(), None if job.mask is None else job.mask.absolute())
 
 
-def _taken(reply: Reply, jobs: Sequence[Job], manifest: Manifest) -> Outcome:
+def _taken(reply: Reply, jobs: Sequence[Job], manifest: Manifest | None) -> Outcome:
     outcome = reply.outcome(jobs[reply.number])
     if outcome.error is not None and (reply.ends or (isinstance(outcome.error, ConfigError) and len(jobs) == 1)):
         raise outcome.error
-    if reply.record is not None and (record := record_of(reply.record)) is not None:
+    if manifest is not None and reply.record is not None and (record := record_of(reply.record)) is not None:
         manifest.add(record)
     return outcome
 

@@ -1,4 +1,4 @@
-"""How workers load the model: as bytes that travel with the work, so that nothing but residiff need be where they are."""
+"""How workers load the model: from bytes that travel with the work, so that its file need not be where they are."""
 
 from __future__ import annotations
 

@@ -58,13 +58,12 @@ class _Found:
 
 
 def _pictures(base: str, recursive: bool) -> list[tuple[Place, str]]:
-    """The pictures below a base, or the one that it names, with their stamps."""
-    below = {name: stamp for name, stamp in stamps_below(base, recursive=recursive).items() if _is_picture(name)}
-    if below:
-        return [(Place(base, name), stamp) for name, stamp in sorted(below.items())]
+    """The picture that a base names, or those below it, with their stamps."""
     alone = _alone(base)
-    stamp = stamp_of(alone) if alone.name else ""
-    return [(alone, stamp)] if stamp else []
+    if _is_picture(alone.name) and (stamp := stamp_of(alone)):
+        return [(alone, stamp)]
+    below = sorted(stamps_below(base, recursive=recursive).items())
+    return [(Place(base, name), stamp) for name, stamp in below if _is_picture(name)]
 
 
 def _alone(base: str) -> Place:

@@ -1,6 +1,5 @@
 """Two workers on a Ray cluster of this machine: the same bytes as here, whatever becomes of a worker."""
 
-import logging
 import os
 import signal
 import time
@@ -10,7 +9,7 @@ import pytest
 
 from residiff.files import sha256
 from residiff.restore import Manifest, Options, plan, restore_all
-from residiff.restore.cluster import Cluster, Loading, driving, restore_on_ray
+from residiff.restore.cluster import Cluster, Loading, connected, restore_on_ray
 from residiff.restore.manifest import rows_of
 
 ray = pytest.importorskip("ray")
@@ -22,10 +21,8 @@ pytestmark = pytest.mark.filterwarnings("default")
 @pytest.fixture(scope="module")
 def cluster():
     """One cluster for all of this module's runs."""
-    library = driving._library()
-    library.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
-    yield library
-    library.shutdown()
+    with connected(Cluster()) as library:
+        yield library
 
 
 def workers():

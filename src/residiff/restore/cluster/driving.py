@@ -157,7 +157,7 @@ def _replies(errands: Sequence[Errand], kit: Kit, cluster: Cluster) -> Iterator[
     """What the workers say, each errand's reply once."""
     if not errands:
         return
-    with _connected(cluster, kit) as ray:
+    with connected(cluster, len(kit.loading.model)) as ray:
         workers, gpus = _workers(ray, cluster, kit.loading.device)
         tries = ray.remote(num_cpus=0)(Tries).remote()
         arguments = (ray.put(kit), tries)
@@ -180,8 +180,11 @@ def _replies(errands: Sequence[Errand], kit: Kit, cluster: Cluster) -> Iterator[
 
 
 @contextlib.contextmanager
-def _connected(cluster: Cluster, kit: Kit) -> Iterator[Library]:
-    """Ray, connected; a connection that was there before is used, and left."""
+def connected(cluster: Cluster, model: int = 0) -> Iterator[Library]:
+    """Ray, connected, with room for a model of so many bytes; a connection that was there before is used, and left.
+
+    Several runs within it share one cluster. Raises `ResourceError` if Ray is not installed, or no cluster is found.
+    """
     ray = _library()
     if ray.is_initialized():
         yield ray
@@ -190,7 +193,7 @@ def _connected(cluster: Cluster, kit: Kit) -> Iterator[Library]:
     common = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if cluster.address is None:
-            store = max(_STORE, 4 * len(kit.loading.model))
+            store = max(_STORE, 4 * model)
             ray.init(include_dashboard=False, object_store_memory=store, **common)
         else:
             ray.init(address=cluster.address, **common)

@@ -27,6 +27,11 @@ def is_uri(text: str) -> bool:
     return "://" in text
 
 
+def bare_uri(base: str) -> str:
+    """A URI without what it says of how the store is reached, which may be secret."""
+    return base.partition("?")[0]
+
+
 def as_base(text: str) -> str:
     """The URI of a prefix, of a path if it is none."""
     return text if is_uri(text) else Path(text).absolute().as_uri()
@@ -44,7 +49,7 @@ def stamps_below(base: str, *, recursive: bool) -> dict[str, str]:
     """
     store, root = _opened(base)
     select = _library().FileSelector(root, recursive=recursive, allow_not_found=True)
-    found = _tried(lambda: store.get_file_info(select), f"cannot list {base}")
+    found = _tried(lambda: store.get_file_info(select), f"cannot list {bare_uri(base)}")
     return {info.path[len(root) :].lstrip("/"): _stamp(info) for info in found if info.is_file}
 
 
@@ -95,9 +100,11 @@ def _opened(base: str) -> tuple[Store, str]:
     try:
         store, root = _library().FileSystem.from_uri(base)
     except (ValueError, NotImplementedError, TypeError) as error:
-        raise ConfigError(f"cannot open {base}: {error}; known are s3://, gs:// and file://") from error
+        raise ConfigError(f"cannot open {bare_uri(base)}: {error}; known are s3://, gs:// and file://") from error
     except OSError as error:
-        raise ResourceError(f"cannot reach {base}: {error}; look at the address and your credentials") from error
+        raise ResourceError(
+            f"cannot reach {bare_uri(base)}: {error}; look at the address and your credentials"
+        ) from error
     return store, str(root).rstrip("/")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from residiff.data.images import READABLE_SUFFIXES
 from residiff.errors import ConfigError
-from residiff.restore.cluster.places import as_base, stamp_of, stamps_below
+from residiff.restore.cluster.places import as_base, bare_uri, stamp_of, stamps_below
 from residiff.restore.jobs import Job, Place, Remote, Shard, name_in
 from residiff.restore.options import Options
 from residiff.restore.planning import renamed
@@ -41,7 +41,9 @@ def plan_remote(
     found = [each for source in sources for each in _pictures(as_base(source), recursive)]
     found = [each for each in found if not each[0].uri.startswith(made) or each[0].base == as_base(output)]
     if not found:
-        raise ConfigError(f"no pictures found in {', '.join(sources)}; look at the address, or add --recursive")
+        raise ConfigError(
+            f"no pictures found in {', '.join(map(bare_uri, sources))}; look at the address, or add --recursive"
+        )
     there = _Found(as_base(output), {} if afresh else stamps_below(as_base(output), recursive=True))
     masks = _Masks.of(mask, recursive)
     jobs = [_job(each, there, masks, options, folder) for each in found]
@@ -92,7 +94,7 @@ class _Masks:
             return cls()
         found = _pictures(as_base(mask), recursive)
         if not found:
-            raise ConfigError(f"the mask {mask} does not exist; look at the address")
+            raise ConfigError(f"the mask {bare_uri(mask)} does not exist; look at the address")
         if len(found) == 1 and found[0][0].base != as_base(mask):
             return cls(mask, found[0])
         named: dict[str, list[tuple[Place, str]]] = {}
@@ -106,7 +108,9 @@ class _Masks:
         there = self.named.get(_bare(name), [])
         if len(there) != 1:
             wanted = _bare(name)
-            raise ConfigError(f"{self.base} holds {len(there)} masks for {name}; one called {wanted} is needed")
+            raise ConfigError(
+                f"{bare_uri(self.base)} holds {len(there)} masks for {name}; one called {wanted} is needed"
+            )
         return there[0]
 
 

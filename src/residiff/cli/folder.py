@@ -18,7 +18,8 @@ from residiff.cli.console import interruptible, note, progress, show_json, show_
 from residiff.files import lock, sweep
 
 if TYPE_CHECKING:
-    from residiff.restore import Failures, Job, Options, Outcome, Restorer, Shard
+    from residiff.restore import Failures, Job, Manifest, Options, Outcome, Restorer, Shard, There
+    from residiff.restore.cluster import Cluster, Loading
     from residiff.restore.watch import Found
 
 # Seconds between two looks at a folder
@@ -32,7 +33,10 @@ _STALE = 3600.0
 
 @dataclass(frozen=True)
 class Run:
-    """How pictures are restored into `output`; `held` says whether its lock is held already."""
+    """How pictures are restored into `output`; `held` says whether its lock is held already.
+
+    Where `many` do it, `restorer` only says what can be.
+    """
 
     restorer: Restorer
     options: Options
@@ -42,6 +46,15 @@ class Run:
     shard: Shard | None = None
     exactly: bool = False
     held: bool = False
+    many: Many | None = None
+
+
+@dataclass(frozen=True)
+class Many:
+    """The workers that restore, and the model that each of them loads."""
+
+    cluster: Cluster
+    loading: Loading
 
 
 @contextlib.contextmanager
@@ -71,7 +84,7 @@ def run_jobs(jobs: list[Job], run: Run) -> None:
     part = run.shard.label if run.shard else ""
     with lock(folder, part) if is_folder and not run.held else contextlib.nullcontext():
         sweep({job.target.parent for job in jobs}, 0.0 if is_folder and not part else _STALE)
-        tally = Tally(Failures(path_of(folder, FAILURES, run.shard)))
+        tally = Tally(Failures(path_of(folder, FAILURES, run.shard)), several=run.many is not None)
         if is_folder:
             tally.failures.clear()
         with tally.closing(), progress("rate") as bar:
@@ -111,10 +124,20 @@ def _restored(jobs: list[Job], run: Run, is_folder: bool) -> Iterator[Outcome]:
     try:
         if manifest is not None and there is There.RESUME:
             manifest.read()
-        yield from restore_all(jobs, run.restorer, run.options, there=there, manifest=manifest, exactly=run.exactly)
+        if run.many is None:
+            yield from restore_all(jobs, run.restorer, run.options, there=there, manifest=manifest, exactly=run.exactly)
+        else:
+            yield from _by_many(jobs, run, run.many, there, manifest)
     finally:
         if manifest is not None:
             manifest.close()
+
+
+def _by_many(jobs: list[Job], run: Run, many: Many, there: There, manifest: Manifest | None) -> Iterator[Outcome]:
+    from residiff.restore.cluster import restore_on_ray
+
+    fixed = (run.restorer, many.loading, run.options, many.cluster)
+    yield from restore_on_ray(jobs, *fixed, there=there, manifest=manifest, exactly=run.exactly)
 
 
 def show_estimate(jobs: list[Job], run: Run, as_json: bool) -> None:
@@ -147,8 +170,8 @@ def show_estimate(jobs: list[Job], run: Run, as_json: bool) -> None:
 class Tally:
     """What became of the pictures so far."""
 
-    def __init__(self, failures: Failures) -> None:
-        self.failures = failures
+    def __init__(self, failures: Failures, *, several: bool = False) -> None:
+        self.failures, self.several = failures, several
         self.restored = self.skipped = self.alike = 0
         self.remade: Counter[str] = Counter()
         self.network = 0.0
@@ -197,8 +220,11 @@ class Tally:
             note(f"hint: {self.alike - _HINTS} more hardly differ from their input")
         seconds = time.monotonic() - self.began
         if self.restored > 1 and seconds > _SHORT:
-            share = f"{100 * self.network / seconds:.0f} % of the time the network's"
-            note(f"{_duration(seconds)}, {self.rate}, {share}{_memory()}")
+            if self.several:
+                share = f"{self.network / seconds:.2g} networks at work on average"
+            else:
+                share = f"{100 * self.network / seconds:.0f} % of the time the network's{_memory()}"
+            note(f"{_duration(seconds)}, {self.rate}, {share}")
 
 
 def _memory() -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from residiff.cli import options as given
+from residiff.cli.cluster import cluster_of, hushed, is_uri, many_of
 from residiff.cli.console import note
 from residiff.cli.folder import Run, hold, run_jobs, show_estimate, watch_run
 from residiff.cli.pipe import pipe, piped
 
 if TYPE_CHECKING:
-    from residiff.restore import Options, Restorer
+    from residiff.data.images import Picture
+    from residiff.restore import Options, Restorer, Shard
+    from residiff.restore.cluster import Cluster
 
 EXAMPLE = "Example: residiff restore photos/ -o restored/ -m low-light --recursive"
 
@@ -27,21 +31,27 @@ class Loading:
     calibrate: Path | None = None
     budget: float | None = None
 
-    def load(self, options: Options) -> Restorer:
-        """Load it; `ConfigError` where it is none that restores."""
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Those to calibrate on; `ConfigError` where there is nothing to calibrate."""
         from residiff.data import images
         from residiff.errors import ConfigError
-        from residiff.restore import load
 
         if self.calibrate is not None and self.backend != "openvino-int8":
             raise ConfigError(f"--calibrate is for --backend openvino-int8, not {self.backend}; leave it out")
-        pictures = [] if self.calibrate is None else [images.read(path) for path in images.list_images(self.calibrate)]
+        return () if self.calibrate is None else tuple(map(images.read, images.list_images(self.calibrate)))
+
+    def load(self, options: Options) -> Restorer:
+        """Load it; `ConfigError` where it is none that restores."""
+        from residiff.errors import ConfigError
+        from residiff.restore import load
+
         restorer = load(
             self.model,
             self.device,
             options.settings,
             backend=self.backend,
-            calibration=pictures,
+            calibration=self.pictures,
             budget=self.budget,
         )
         if restorer.recipe.task == "generate":
@@ -60,6 +70,7 @@ class Way:
     dry_run: bool = False
     watch: bool = False
     frames: bool = False
+    cluster: Cluster | None = None
 
 
 def restore(
@@ -73,14 +84,17 @@ def restore(
     dry_run: given.DryRun = False, json: given.Json = False,
     batch: given.Batch = 1, deterministic: given.Deterministic = False,
     format: given.FormatOf = None, quality: given.Quality = 95, bit_depth: given.BitDepth = None,
+    engine: given.EngineOf = given.Engine.LOCAL, address: given.Address = None,
+    workers: given.Workers = None, cpus_per_worker: given.CpusPerWorker = None,
     suffix: given.Suffix = "", strip: given.Strip = False, max_pixels: given.MaxPixels = 150_000_000,
     allow_truncated: given.AllowTruncated = False, set_: given.Set = None, save_steps: given.SaveSteps = False,
 ) -> None:  # fmt: skip
     """Restore pictures of any size, 8 or 16 bits; alpha and metadata are kept."""
-    way = Way(resume, skip_existing, shard, deterministic, dry_run, watch, frames)
-    with hold(output, shard, is_wanted=not dry_run) as held:
+    with hold(output, shard, is_wanted=not (dry_run or is_uri(output))) as held:
         from residiff.restore import Options
 
+        cluster = cluster_of(engine, address, workers, cpus_per_worker)
+        way = Way(resume, skip_existing, shard, deterministic, dry_run, watch, frames, cluster)
         options = Options.checked(
             steps, seed, strength, format, quality, bit_depth, suffix, max_pixels, save_steps, strip=strip,
             allow_truncated=allow_truncated, settings=set_ or [], batch=batch,
@@ -90,18 +104,39 @@ def restore(
         loading = Loading(model, device, backend, calibrate, _seconds(budget, steps))
         if "-" in (*sources, output):
             source = piped(sources, output, way == Way() and not save_steps and samples == 1)
-            return pipe(source, output, mask, loading.load(options), options)
-        asked = _Asked([Path(source) for source in sources], Path(output), mask, recursive, loading)
+            return pipe(source, output, None if mask is None else Path(mask), loading.load(options), options)
+        asked = _Asked(sources, output, mask, recursive, loading)
+        if any(map(is_uri, (*sources, output, mask or ""))):
+            return _restore_remote(asked, way, options)
         _restore(asked, way, options, held, json)
 
 
 @dataclass(frozen=True)
 class _Asked:
-    sources: list[Path]
-    output: Path
-    mask: Path | None
+    names: list[str]
+    place: str
+    mask_name: str | None
     recursive: bool
     loading: Loading
+
+    @property
+    def sources(self) -> list[Path]:
+        return [Path(name) for name in self.names]
+
+    @property
+    def output(self) -> Path:
+        return Path(self.place)
+
+    @property
+    def mask(self) -> Path | None:
+        return None if self.mask_name is None else Path(self.mask_name)
+
+    def run(self, way: Way, options: Options, output: Path, shard: Shard | None, held: bool) -> Run:
+        """How pictures are restored; by many workers, the model that is loaded here only says what can be."""
+        many = None if way.cluster is None else many_of(self.loading, options, way.cluster)
+        loading = self.loading if many is None else Loading(self.loading.model, "cpu", budget=self.loading.budget)
+        restorer, (resume, skip) = loading.load(options), (way.resume, way.skip_existing)
+        return Run(restorer, options, output, resume, skip, shard, way.deterministic, held, many)
 
 
 def _restore(asked: _Asked, way: Way, options: Options, held: bool, as_json: bool) -> None:
@@ -116,11 +151,35 @@ def _restore(asked: _Asked, way: Way, options: Options, held: bool, as_json: boo
         check_sizes(jobs)
         for gap in gaps(jobs):
             note(f"missing frames: {gap}")
-    restorer = asked.loading.load(options)
-    run = Run(restorer, options, asked.output, way.resume, way.skip_existing, shard, way.deterministic, held)
+    run = asked.run(way, options, asked.output, shard, held)
     if way.dry_run:
         return show_estimate(jobs, run, as_json)
-    run_jobs(jobs, run)
+    with hushed() if way.cluster else nullcontext():
+        run_jobs(jobs, run)
+
+
+def _restore_remote(asked: _Asked, way: Way, options: Options) -> None:
+    """As `_restore`, where objects are in a store."""
+    from residiff.errors import ConfigError
+    from residiff.restore import Shard
+    from residiff.restore.cluster import mirrored, plan_remote
+
+    if way.cluster is None or way.frames:
+        raise ConfigError("what has :// in it is in an object store; that goes with --engine ray, and without --frames")
+    shard, afresh = None if way.shard is None else Shard.of(way.shard), not (way.resume or way.skip_existing)
+    with hushed(), mirrored(asked.place) as folder:
+        run = asked.run(way, options, folder, shard, held=False)
+        jobs = plan_remote(
+            asked.names,
+            asked.place,
+            options,
+            asked.mask_name,
+            folder=folder,
+            recursive=asked.recursive,
+            shard=shard,
+            afresh=afresh,
+        )
+        run_jobs(jobs, run)
 
 
 def _watch(asked: _Asked, options: Options, held: bool) -> None:
@@ -154,5 +213,7 @@ def _check(way: Way, batch: int) -> None:
         raise ConfigError("--resume and --skip-existing say different things of what is there; take one of them")
     if way.deterministic and batch > 1:
         raise ConfigError(f"--deterministic is one picture at a time, --batch {batch} is more; leave one out")
+    if way.cluster is not None and (way.watch or way.dry_run):
+        raise ConfigError("--watch and --dry-run are for one process, here; leave out --engine ray")
     if way.watch and (way.dry_run or way.frames or way.shard or way.skip_existing):
         raise ConfigError("--watch goes with none of --dry-run, --frames, --shard and --skip-existing; leave them out")

@@ -19,7 +19,7 @@ from residiff.data.images import Format, Picture
 from residiff.errors import ConfigError, ImageError, ResidiffError
 from residiff.files import sha256, write_bytes
 from residiff.restore.jobs import Job, Outcome, name_in, shown
-from residiff.restore.manifest import Manifest, Record, damage, difference
+from residiff.restore.manifest import Ledger, Record, damage, difference
 from residiff.restore.memory import memory_errors
 from residiff.restore.options import Options
 from residiff.restore.pipeline import Limits, overlapped
@@ -50,7 +50,7 @@ def restore_all(
     options: Options,
     *,
     there: There = There.REPLACE,
-    manifest: Manifest | None = None,
+    manifest: Ledger | None = None,
     exactly: bool = False,
 ) -> Iterator[Outcome]:
     """Do the jobs, yielding their outcomes in order; errors of one picture end that picture alone.
@@ -85,15 +85,17 @@ def restore_stream(
     options: Options,
     *,
     there: There = There.REPLACE,
-    manifest: Manifest | None = None,
+    manifest: Ledger | None = None,
     exactly: bool = False,
+    threads: int | None = None,
 ) -> Iterator[Outcome]:
     """As `restore_all`, of jobs that become known as it goes, from an iterable that a thread reads; nothing is checked.
 
-    The last ones are given back when it ends.
+    The last ones are given back when it ends. So many `threads` read, and as many write; a few if it is None.
     """
     run = _Run(restorer, options, there, manifest, options.batch if exactly else None)
-    limits = Limits(batch=options.batch, threads=max(1, min(_MOST_THREADS, (os.cpu_count() or 1) // 2)))
+    threads = max(1, min(_MOST_THREADS, (os.cpu_count() or 1) // 2)) if threads is None else threads
+    limits = Limits(batch=options.batch, threads=threads)
     for task in overlapped((_Task(run, job) for job in jobs), run.compute, limits):
         yield task.outcome
 
@@ -104,7 +106,7 @@ def left_to_do(
     options: Options,
     *,
     there: There,
-    manifest: Manifest | None = None,
+    manifest: Ledger | None = None,
     exactly: bool = False,
 ) -> list[Job]:
     """The jobs that `restore_all` would not skip, going by the same files; nothing is written."""
@@ -117,7 +119,7 @@ class _Run:
     restorer: RestoresRows
     options: Options
     there: There
-    manifest: Manifest | None
+    manifest: Ledger | None
     batch: int | None
 
     def format_of(self, job: Job) -> Format:

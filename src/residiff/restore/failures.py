@@ -32,7 +32,7 @@ class Failures:
             self.clear()
         self.count += 1
         error = {"error": type(outcome.error).__name__, "message": str(outcome.error)}
-        self._journal.add(as_line({"source": str(outcome.job.source)} | error))
+        self._journal.add(as_line({"source": outcome.job.origin} | error))
 
     def close(self) -> None:
         """Close the list."""

@@ -15,12 +15,44 @@ HARDLY = 0.5
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where an object is: `name`, with slashes, below the URI `base` of a store's prefix."""
+
+    base: str
+    name: str
+
+    @property
+    def uri(self) -> str:
+        """As text, without what the base says of how the store is reached."""
+        return f"{self.base.partition('?')[0].rstrip('/')}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Remote:
+    """The objects of a job, and the state that each was found in: empty for one that is not there."""
+
+    source: Place
+    target: Place
+    mask: Place | None = None
+    stamps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Job:
-    """One picture: what is read, with which mask, and what is written."""
+    """One picture: what is read, with which mask, and what is written.
+
+    Where they are objects in a store, `remote` says which, and the paths are names alone.
+    """
 
     source: Path
     target: Path
     mask: Path | None = None
+    remote: Remote | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where the picture is from, as text."""
+        return str(self.source) if self.remote is None else self.remote.source.uri
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ A line is added when a result is in its place. Each part of a run that several m
 from __future__ import annotations
 
 from pathlib import Path
-from typing import final
+from typing import Protocol, final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -31,6 +31,7 @@ class Record(BaseModel):
     source, mask : paths as they were given
     provenance : how it came about
     pixels, seconds, change : as `Outcome` has them
+    stamps : of objects in a store, by which one that was changed since is known; None of files
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
@@ -43,10 +44,25 @@ class Record(BaseModel):
     pixels: int
     seconds: float
     change: float
+    stamps: tuple[str, ...] | None = None
 
     def line(self) -> str:
         """As JSON in one line."""
-        return self.model_dump_json()
+        return self.model_dump_json(exclude={"stamps"} if self.stamps is None else None)
+
+
+class Ledger(Protocol):
+    """What knows of the results that are there, and is told of those that come to be."""
+
+    @property
+    def output(self) -> Path:
+        """The folder that they are in."""
+
+    def add(self, record: Record) -> None:
+        """Add a result that is in its place."""
+
+    def of(self, job: Job) -> list[Record]:
+        """What is known of a job's target."""
 
 
 @final
@@ -63,7 +79,7 @@ class Manifest:
         """Take in what the folder's lists say; lines that are damaged count for nothing."""
         for path in sorted(self.output.glob(f"{NAME}*.jsonl")):
             for line in lines_of(path):
-                if record := _record(line):
+                if record := record_of(line):
                     self._lines.setdefault(record.target, []).append(line)
 
     def add(self, record: Record) -> None:
@@ -72,7 +88,7 @@ class Manifest:
 
     def of(self, job: Job) -> list[Record]:
         """What is known of a job's target, the newest of a list first."""
-        found = (_record(line) for line in reversed(self._lines.get(shown(name_in(job, self.output)), [])))
+        found = (record_of(line) for line in reversed(self._lines.get(shown(name_in(job, self.output)), [])))
         return [record for record in found if record is not None]
 
     def close(self) -> None:
@@ -106,7 +122,8 @@ def damage(record: Record, target: Path) -> str:
         return "not readable"
 
 
-def _record(line: bytes) -> Record | None:
+def record_of(line: bytes | str) -> Record | None:
+    """The record of a line; None if it is damaged."""
     try:
         return Record.model_validate_json(line)
     except ValidationError:
@@ -115,4 +132,4 @@ def _record(line: bytes) -> Record | None:
 
 def rows_of(path: Path) -> list[Record]:
     """The records of one list; lines that are damaged are left out."""
-    return [record for line in lines_of(path) if (record := _record(line)) is not None]
+    return [record for line in lines_of(path) if (record := record_of(line)) is not None]

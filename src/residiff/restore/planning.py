@@ -36,7 +36,7 @@ def plan(
     found = [pair for source in sources for pair in _expanded(source, output, recursive)]
     if not found:
         raise ConfigError(f"no pictures found in {', '.join(map(str, sources))}; look at the path, or add --recursive")
-    jobs = [Job(path, output if alone else output / _renamed(relative, options)) for path, relative in found]
+    jobs = [Job(path, output if alone else output / renamed(relative, options)) for path, relative in found]
     jobs, refused = _sorted_out(jobs, [relative for _, relative in found], output, mask, recursive)
     for outcome in refused:
         if outcome.error is not None:
@@ -55,7 +55,7 @@ def survey(
         If a folder or the mask is missing.
     """
     found = [pair for folder in folders for pair in _expanded(folder, output, recursive)]
-    jobs = [Job(path, output / _renamed(relative, options)) for path, relative in found]
+    jobs = [Job(path, output / renamed(relative, options)) for path, relative in found]
     return _sorted_out(jobs, [relative for _, relative in found], output, mask, recursive)
 
 
@@ -99,7 +99,8 @@ def _nearest(path: Path) -> str:
     return f"did you mean {path.with_name(near[0])}?" if near else "look at the path"
 
 
-def _renamed(relative: Path, options: Options) -> Path:
+def renamed(relative: Path, options: Options) -> Path:
+    """The path of a result in the output folder, of its source's in its own."""
     suffix = relative.suffix if relative.suffix.lower() in images.WRITABLE_SUFFIXES else ".png"
     if options.format is not None:
         suffix = f".{options.format.value}"

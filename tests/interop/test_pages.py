@@ -1,0 +1,44 @@
+"""The pages on diffusers, the hub and plug-ins: their Python runs, block after block, and so do their commands."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from residiff.cli import main
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+PAGES = ("diffusers",)
+
+
+def blocks(page, language):
+    """The fenced blocks of one language."""
+    text = (DOCS / f"{page}.md").read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_its_python_runs(page, picture_file, tmp_path, monkeypatch):
+    picture_file("photo.png", (24, 32, 3))
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    found = blocks(page, "python")
+    assert found
+    for number, code in enumerate(found):
+        exec(compile(code, f"{page}.md, block {number}", "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_its_commands_run(page, picture_file, tmp_path, monkeypatch):
+    picture_file("photo.png", (24, 32, 3))
+    monkeypatch.chdir(tmp_path)
+    lines = [line.split("  #")[0] for block in blocks(page, "sh") for line in block.splitlines()]
+    for line in lines:
+        if not line.startswith("residiff "):
+            continue
+        monkeypatch.setattr(sys, "argv", shlex.split(line))
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert not end.value.code, line

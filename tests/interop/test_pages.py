@@ -5,12 +5,14 @@ import shlex
 import sys
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
+from residiff import models
 from residiff.cli import main
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
-PAGES = ("diffusers",)
+PAGES = ("diffusers", "hub")
 
 
 def blocks(page, language):
@@ -19,10 +21,19 @@ def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_its_python_runs(page, picture_file, tmp_path, monkeypatch):
+@pytest.fixture
+def desk(tmp_path, monkeypatch, picture_file, hub):
+    """A folder with what the pages name, and a hub that has one model."""
     picture_file("photo.png", (24, 32, 3))
+    hub.put("somebody/denoise", "model.safetensors", models.bundled()["denoise"].read_bytes())
+    hub.put("somebody/denoise", "model.safetensors", models.bundled()["denoise"].read_bytes(), "v1", "f" * 40)
+    monkeypatch.setattr(huggingface_hub, "HfApi", hub.api())
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_its_python_runs(page, desk):
     names = {}
     found = blocks(page, "python")
     assert found
@@ -31,9 +42,7 @@ def test_its_python_runs(page, picture_file, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_its_commands_run(page, picture_file, tmp_path, monkeypatch):
-    picture_file("photo.png", (24, 32, 3))
-    monkeypatch.chdir(tmp_path)
+def test_its_commands_run(page, desk, monkeypatch):
     lines = [line.split("  #")[0] for block in blocks(page, "sh") for line in block.splitlines()]
     for line in lines:
         if not line.startswith("residiff "):

@@ -18,7 +18,7 @@ def network_of(model: ModelFile) -> ResidualDiffusionModel:
     """The network with the weights of `model`, float32, ready to sample."""
     recipe = model.recipe
     backbone = recipe.model_dump(mode="json")["network"]["backbone"]
-    network = ResidualDiffusionModel(
+    network: ResidualDiffusionModel = ResidualDiffusionModel(
         backbone=backbone, in_channels=recipe.in_channels, out_channels=3, heads=recipe.prediction.heads
     )
     network.net.load_state_dict(model.denoiser().backbone.state_dict())
@@ -40,10 +40,13 @@ def scheduler_of(recipe: Recipe) -> ResidualScheduler:
             "the schedulers for diffusers walk one step after the other: set sampling.sampler to general or direct, "
             "sampling.order to simultaneous, and no sampling.readjusted; residiff.load takes the model as it is"
         )
+    made: ResidualScheduler
     if isinstance(schedule, RDDM):
-        return RDDMScheduler(**_rddm(schedule), **_common(recipe))
+        made = RDDMScheduler(**_rddm(schedule), **_common(recipe))
+        return made
     if isinstance(schedule, Resfusion):
-        return ResfusionScheduler(**_resfusion(schedule), **_common(recipe))
+        made = ResfusionScheduler(**_resfusion(schedule), **_common(recipe))
+        return made
     raise ConfigError(
         f"there is no scheduler for diffusers of kind {schedule.kind!r}; there are rddm and resfusion, and "
         "residiff.load takes the model as it is"

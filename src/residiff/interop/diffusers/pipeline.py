@@ -159,7 +159,8 @@ class ResidualDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
     def _sampled(self, given: _Inputs, start: Tensor, noise: NoiseSource, told: _Told) -> Tensor:
         """x_0 (N, 3, H, W) in [-1, 1]."""
         self._interrupt = False
-        denoiser, x = self._denoiser(), self.scheduler.start(given.x_in, start)
+        denoiser = self._denoiser()
+        x: Tensor = self.scheduler.start(given.x_in, start)
         previous: Tensor | None = None
         with self.progress_bar(total=len(self.scheduler.timesteps)) as bar:
             for number, t in enumerate(self.scheduler.timesteps.tolist()):

@@ -1,9 +1,14 @@
 """A hub of our own: repositories as folders, in the layout of huggingface_hub's cache."""
 
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from residiff import plugins
+from residiff.recipe import schema
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -55,3 +60,24 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(made.cache))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     return made
+
+
+@pytest.fixture
+def site(tmp_path_factory, monkeypatch):
+    """A folder on the path for packages to be installed in; what is known of plug-ins is forgotten after it."""
+    folder = tmp_path_factory.mktemp("site")
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    before = set(sys.modules)
+    _forget()
+    yield folder
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]
+    _forget()
+
+
+def _forget():
+    plugins.found.cache_clear()
+    plugins.Plugin.load.cache_clear()
+    schema.shared_schema.cache_clear()

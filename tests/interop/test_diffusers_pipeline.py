@@ -290,6 +290,8 @@ def test_a_setting_that_is_none_is_named(pipe, settings, message):
 def test_a_backbone_that_is_none_is_named():
     with pytest.raises(ConfigError, match=r"backbone: .*'nafnet'"):
         ResidualDiffusionModel(backbone={"kind": "resnet"})
+    with pytest.raises(ConfigError, match=r"backbone: .*widht"):
+        ResidualDiffusionModel(backbone={"kind": "nafnet", "widht": 8})
 
 
 def test_without_diffusers_the_pip_command_is_named(monkeypatch):

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+from installing import EXAMPLE, install_example
 
 from residiff import models
 from residiff.cli import main
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
-PAGES = ("diffusers", "hub")
+PAGES = ("diffusers", "hub", "plugins")
 
 
 def blocks(page, language):
@@ -22,8 +23,10 @@ def blocks(page, language):
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch, picture_file, hub):
-    """A folder with what the pages name, and a hub that has one model."""
+def desk(tmp_path, monkeypatch, picture_file, hub, site):
+    """A folder with what the pages name, a hub that has one model, and the example of a plug-in."""
+    install_example(site)
+    (tmp_path / "woven.toml").write_text((EXAMPLE / "woven.toml").read_text("utf-8"))
     picture_file("photo.png", (24, 32, 3))
     hub.put("somebody/denoise", "model.safetensors", models.bundled()["denoise"].read_bytes())
     hub.put("somebody/denoise", "model.safetensors", models.bundled()["denoise"].read_bytes(), "v1", "f" * 40)

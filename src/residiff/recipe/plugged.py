@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union, get_args
 
 from pydantic import Discriminator, GetCoreSchemaHandler, GetJsonSchemaHandler, Tag, TypeAdapter
@@ -14,6 +15,7 @@ from torch import nn
 
 from residiff.nn import AnyBackbone
 from residiff.plugins import Group, Plugin, Table, found, settings_class
+from residiff.recipe.base import Settings
 from residiff.schedule import AnySchedule, Schedule
 
 _PLUGGED = "a plug-in's"
@@ -61,18 +63,26 @@ class _OfPlugin:
         kind, plugin = CLASSES[self.group][name], found(self.group)[name]
         if isinstance(value, kind):
             return value
-        adapter: TypeAdapter[Any] = TypeAdapter(kind)
         if info.mode == "json":
-            made = adapter.validate_json(json.dumps(value), strict=True)
+            (made,) = _adapter(kind).validate_json(json.dumps([value]), strict=True)
         else:
-            made = adapter.validate_python(value)
+            (made,) = _adapter(kind).validate_python([value])
         if isinstance(made, Schedule):
             # Its coefficients are computed here, where an error is told of the plug-in
             plugin.call(lambda: len(made))
         return made
 
     def _dumped(self, value: Any, info: core_schema.SerializationInfo) -> object:  # noqa: ANN401
-        return TypeAdapter(type(value)).dump_python(value, mode=info.mode, exclude_none=info.exclude_none)
+        adapter: TypeAdapter[Any] = TypeAdapter(type(value))
+        return adapter.dump_python(
+            value, mode="json" if info.mode == "json" else "python", exclude_none=info.exclude_none
+        )
+
+
+@lru_cache(maxsize=64)
+def _adapter(kind: type) -> TypeAdapter[tuple[Any]]:
+    """Reads a tuple of one value as a recipe's tables are read; a dataclass alone takes no configuration."""
+    return TypeAdapter(tuple[kind], config=Settings.model_config)  # type: ignore[valid-type, arg-type]
 
 
 def _kind_of(value: object) -> object:
@@ -108,15 +118,15 @@ else:
     BackboneTable = _extended(AnyBackbone, Group.BACKBONES)
 
 
-def built(backbone: AnyBackbone, in_channels: int, heads: int) -> nn.Module:
-    """The network of `backbone`, three channels a head; a `PluginError` where a plug-in's is none, or says too little.
+def built(backbone: AnyBackbone, in_channels: int, heads: int, out_channels: int = 3) -> nn.Module:
+    """The network of `backbone`, `out_channels` a head; a `PluginError` where a plug-in's is none or says too little.
 
     Besides being called it is asked for its `size_multiple`, `in_channels` and `heads`.
     """
     plugin = None if isinstance(backbone, AnyBackbone) else found(Group.BACKBONES).get(backbone.kind)
     if plugin is None:
-        return backbone.build(in_channels, 3, heads)
-    network = plugin.call(lambda: backbone.build(in_channels, 3, heads))
+        return backbone.build(in_channels, out_channels, heads)
+    network = plugin.call(lambda: backbone.build(in_channels, out_channels, heads))
     if not isinstance(network, nn.Module):
         raise plugin.fault(f"build gives a {type(network).__name__}, no torch.nn.Module")
     for name in ("size_multiple", "in_channels", "heads"):

@@ -58,7 +58,7 @@ def _plug_in(made: dict[str, Any]) -> None:
     for group, own in OWN.items():
         for name, kind in CLASSES[group].added().items():
             schema = TypeAdapter(kind).json_schema(ref_template="#/$defs/{model}")
-            made["$defs"] |= schema.pop("$defs", {}) | {f"plug-in {name}": schema}
+            made["$defs"] |= schema.pop("$defs", {}) | {f"plug-in {name}": schema | {"additionalProperties": False}}
             for union in _unions(made):
                 if {"$ref": f"#/$defs/{own}"} in union:
                     union.append({"$ref": f"#/$defs/plug-in {name}"})

@@ -10,13 +10,13 @@ import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from residiff.errors import ConfigError
-from residiff.nn import AnyBackbone
+from residiff.recipe import BackboneTable, built
 
-_BACKBONE: TypeAdapter[AnyBackbone] = TypeAdapter(AnyBackbone)
+_BACKBONE: TypeAdapter[BackboneTable] = TypeAdapter(BackboneTable, config=ConfigDict(extra="forbid"))
 _DEFAULT = {"kind": "nafnet"}
 
 
@@ -33,7 +33,7 @@ class ResidualDiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     Parameters
     ----------
-    backbone : its `kind` ("nafnet", "unet", "ddim-unet", "dit") and settings
+    backbone : its `kind` ("nafnet", "unet", "ddim-unet", "dit", or a plug-in's) and settings
     in_channels : of x_t, x_in and an encoded mask, one after the other
     out_channels : of each head
     heads : how many things it predicts, 1 or 2
@@ -54,7 +54,7 @@ class ResidualDiffusionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
         except ValidationError as error:
             told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
             raise ConfigError(f"backbone: {told}") from error
-        self.net = settings.build(in_channels, out_channels, heads)
+        self.net = built(settings, in_channels, heads, out_channels)
         self.size_multiple = int(self.net.size_multiple)  # type: ignore[arg-type]
 
     def forward(

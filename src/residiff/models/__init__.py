@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
 from residiff.errors import ModelFileError
 from residiff.models.hub import HUB_ID, MODEL, HubOptions, fetch, is_hub_id
+from residiff.nearest import path_hint
 
 __all__ = ["HUB_ID", "HubOptions", "bundled", "find"]
 
@@ -40,6 +42,13 @@ def find(source: str | Path, hub: HubOptions = HubOptions()) -> Path:  # noqa: B
         return path
     if is_hub_id(str(source)):
         return fetch(str(source), hub)
-    near = difflib.get_close_matches(str(source), names, 1)
-    others = f"bundled are {', '.join(names) or 'none'}; or give a file, a folder or a hub id"
-    raise ModelFileError(f"no model {str(source)!r}; {f'did you mean {near[0]!r}?' if near else others}")
+    raise ModelFileError(f"no model {str(source)!r}; {_hint(str(source), names)}")
+
+
+def _hint(source: str, names: Mapping[str, Path]) -> str:
+    near = difflib.get_close_matches(source.lower(), names, 1)
+    file = path_hint(Path(source))
+    if near or "?" not in file:
+        others = f"bundled are {', '.join(names) or 'none'}; or give a file, a folder or a hub id"
+        return f"did you mean {near[0]!r}?" if near else others
+    return file

@@ -114,6 +114,26 @@ def test_a_saved_folder_may_have_another_scheduler(pipe, tmp_path, image):
     assert not torch.allclose(again(image, output_type="pt").images, pipe(image, output_type="pt").images)
 
 
+def test_its_components_make_it_again(pipe, image):
+    assert set(pipe.components) == {"network", "scheduler"}
+    settings = {key: pipe.config[key] for key in ("default_steps", "shows_input", "preprocess")}
+    again = quiet(ResidualDiffusionPipeline(**pipe.components, **settings))
+    assert torch.equal(again(image, output_type="pt").images, pipe(image, output_type="pt").images)
+    other = quiet(ResidualDiffusionPipeline.from_pipe(pipe))
+    assert torch.equal(other(image, output_type="pt").images, pipe(image, output_type="pt").images)
+
+
+def test_a_variant_in_half_precision_is_saved_and_loaded(untrained, image, tmp_path):
+    whole = quiet(ResidualDiffusionPipeline.from_model(untrained("sampling.eta=0")))
+    expected = whole(image, output_type="pt").images
+    whole.to(torch.float16).save_pretrained(tmp_path, variant="fp16")
+    assert (tmp_path / "network/diffusion_pytorch_model.fp16.safetensors").is_file()
+    again = quiet(ResidualDiffusionPipeline.from_pretrained(tmp_path, variant="fp16"))
+    assert (again(image, output_type="pt").images - expected).abs().max() < 0.01
+    half = ResidualDiffusionPipeline.from_pretrained(tmp_path, variant="fp16", dtype=torch.bfloat16)
+    assert half.network.dtype == torch.bfloat16
+
+
 def test_parts_are_swapped_by_hand(image):
     network = ResidualDiffusionModel(
         backbone={"kind": "nafnet", "width": 8, "encoder": [1], "middle": 1, "decoder": [1]}
@@ -241,6 +261,7 @@ MISTAKES = {
         r"has \['prompt'\]; allowed are latents, estimate",
     ),
     "sizes": ({"image": [torch.zeros(3, 4, 4), torch.zeros(3, 5, 4)]}, "of one size, not 4 x 4 and 4 x 5"),
+    "generators": ({"generator": [torch.Generator()] * 2}, "2 generators for 1 images; give one, or one each"),
     "nothing": ({"image": []}, "none at all"),
     "a path": ({"image": "photo.png"}, "cannot restore a str; give a PIL image"),
 }

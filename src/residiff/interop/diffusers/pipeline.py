@@ -225,6 +225,8 @@ class ResidualDiffusionPipeline(DiffusionPipeline):  # type: ignore[misc]
         return batch.to(self._execution_device, self.network.dtype)
 
     def _noise(self, like: Tensor, generator: Generators, seed: int) -> NoiseSource:
+        if isinstance(generator, list) and len(generator) != len(like):
+            raise ConfigError(f"there are {len(generator)} generators for {len(like)} images; give one, or one each")
         if generator is not None:
             return lambda: randn_tensor(like.shape, generator=generator, device=like.device, dtype=like.dtype)
         source = seeded_noise(seed, like.shape, like.device)

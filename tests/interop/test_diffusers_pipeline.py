@@ -321,17 +321,3 @@ def test_without_diffusers_the_pip_command_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(ResourceError, match=r'pip install "residiff\[diffusers\]"'):
         import residiff.interop.diffusers  # noqa: F401
-
-
-def test_no_torchvision_is_needed(python):
-    script = """
-import sys
-sys.modules["torchvision"] = None
-import torch
-from residiff.interop.diffusers import ResidualDiffusionPipeline
-pipe = ResidualDiffusionPipeline.from_model("denoise")
-pipe.set_progress_bar_config(disable=True)
-assert pipe(torch.zeros(3, 16, 16), output_type="pil").images[0].size == (16, 16)
-"""
-    done = python(script)
-    assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from residiff import __version__, files, models
-from residiff.checkpoint import FORMAT_VERSION, MODEL, ModelFile, load_model, save_model
+from residiff.checkpoint import MODEL, ModelFile, load_model, save_model
 from residiff.errors import ConfigError, ResourceError
 from residiff.interop.cards import model_card
 from residiff.models import HUB_ID, HubOptions
@@ -151,7 +151,6 @@ def _config(model: ModelFile) -> str:
     facts = {
         "library_name": "residiff",
         "residiff_version": __version__,
-        "format_version": FORMAT_VERSION,
         "model_type": model.recipe.name,
         "task": model.recipe.task,
         "recipe": model.recipe.model_dump(mode="json", exclude_none=True),

@@ -238,7 +238,7 @@ LACKS = {
     "memory": (
         "restore photos/a.png -o b.png -m low-light",
         5,
-        "does not fit into memory; restore it in parts or at a smaller size",
+        "does not fit into memory; restore it in .*or at a smaller size",
         (torch.nn.Conv2d, "forward", _without_memory),
     ),
     "disk": ("restore photos/a.png -o b.png -m low-light", 5, "disk is full: free some space", (os, "fsync", _full)),

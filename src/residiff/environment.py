@@ -9,6 +9,7 @@ from importlib import metadata
 import torch
 
 from residiff import __version__
+from residiff.plugins import listed
 
 PACKAGES = ("torch", "numpy", "safetensors", "pydantic", "pyvips", "pillow", "typer")
 
@@ -20,6 +21,7 @@ def describe() -> dict[str, str | int]:
     facts |= {"system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count() or 1}
     facts |= {"threads": torch.get_num_threads(), "memory": f"{_memory() / 2**30:.1f} GiB"}
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    facts |= {"plug-ins": "; ".join(map(str, listed())) or "none"}
     return facts | {"gpus": ", ".join(gpus) or "none", "mps": "yes" if torch.backends.mps.is_available() else "no"}
 
 

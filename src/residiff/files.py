@@ -42,6 +42,8 @@ def environment_errors(path: Path) -> Iterator[None]:
             errno.ENOSPC: "the disk is full: free some space",
             errno.EDQUOT: "the disk quota is used up: free some space",
             errno.EACCES: "permission denied: choose a folder that you may write to",
+            errno.EEXIST: "a file of that name is in the way: choose another place",
+            errno.ENOTDIR: "a file is in the way of a folder: choose another place",
             errno.EROFS: "the file system is read-only: choose another folder",
         }
         mend = mends.get(error.errno or 0, error.strerror or str(error))

@@ -1,5 +1,7 @@
 """Mistakes that users make: each ends with its exit code and one message that names the cause and the mend."""
 
+import errno
+import os
 import re
 import sys
 
@@ -122,6 +124,60 @@ MISTAKES = {
     "truth": ("evaluate photos tuth", 2, "there is no tuth; give two files or two folders"),
     "truth's names": ("evaluate photos mask", 2, "paired by name, but mask lacks b"),
     "plot's file": ("plot schedule -o s.jpg", 2, r"\.png"),
+    "a file near by": ("train wovne.toml -o run", 2, "No such file or directory; did you mean woven.toml"),
+    "a folder near by": ("train tiny -o run --data phtos", 2, "phtos is not a folder; did you mean photos"),
+    "a model's file near by": ("models info foreing.safetensors", 4, "did you mean foreign.safetensors"),
+    "a checkpoint near by": ("models import cut.safetensor -o x.safetensors", 4, "did you mean cut.safetensors"),
+    "truth near by": ("evaluate photos msk", 2, "there is no msk; .*did you mean mask"),
+    "a set to score near by": ("evaluate --model low-light --data phots", 2, "no folder; .*did you mean photos"),
+    "a model in capitals": (f"{RUN.replace('low-light', 'Shadow')}", 4, "no model 'Shadow'; did you mean 'shadow'"),
+    "backend": (f"{RUN} --backend opnx", 2, "backend 'opnx' is not known; did you mean 'onnx'"),
+    "tile": (f"{RUN} --tile many", 2, "tile is 'many'; give auto, a side in pixels, or 0"),
+    "a tile too small": (f"{RUN} --tile 7", 2, "tile is 7; allowed are"),
+    "budget": (f"{RUN} --budget soon", 2, "budget is 'soon'; give a time for each picture, 2s"),
+    "budget and steps": (f"{RUN} --budget 1s --steps 3", 2, "leave one of them out"),
+    "shard": (f"{RUN} --shard half", 2, "shard is 'half'; give which part of how many, 1/3"),
+    "a shard too many": (f"{RUN} --shard 3/2", 2, "shard is 3/2; allowed are 1/2 to 2/2"),
+    "samples": (f"{RUN} --samples 0", 2, "samples is 0; allowed are 1 to 1000"),
+    "one antithetic sample": (f"{RUN} --antithetic", 2, "give --samples 2 or more"),
+    "kept without a mask": (f"{RUN} --keep", 2, "give one with --mask"),
+    "batch": (f"{RUN} --batch 0", 2, "batch is 0; allowed are 1 to"),
+    "a word for a seed": (f"{RUN} --seed x", 2, "Invalid value for '--seed'"),
+    "a seed too large": (f"{RUN} --seed 99999999999999999999", 2, "allowed are 0 to 9223372036854775807"),
+    "no such card": (f"{RUN} --device cuda:7", 2, "device 'cuda:7' cannot be used here .*take auto or cpu"),
+    "a model's setting": (f"{RUN} --set sampling.ordr=x", 2, "no such setting; did you mean sampling.order"),
+    "order": (f"{RUN} --set sampling.order=simultaneus", 2, "did you mean 'simultaneous'"),
+    "two ways to go on": (f"{RUN} --resume --skip-existing", 2, "take one of them"),
+    "calibration for nothing": (f"{RUN} --calibrate photos", 2, "for --backend openvino-int8.*leave it out"),
+    "a file for a folder": ("restore photos/a.png -o notes.toml/b.png -m low-light", 5, "in the way.*choose another"),
+    "a file for a run": ("train tiny -o notes.png", 5, "cannot write notes.png: a file .*choose another place"),
+    "a cut picture": ("restore cut.png -o x.png -m low-light", 3, "cut.png: damaged or cut short .*get it again"),
+    "generation by a restorer": ("generate -m low-light -n 2 -o made", 2, "use `residiff restore`"),
+    "no recipe's kind": ("train tiny -o run --set network.backbone.kind=unett", 2, "did you mean 'unet'"),
+    "a kind far from any": ("train tiny -o run --set schedule.kind=zzz", 2, "if a plug-in has it, install that"),
+    "prediction": ("train tiny -o run --set prediction.kind=residul", 2, "did you mean 'residual'"),
+    "optimiser": ("train tiny -o run --set training.optimiser.kind=adan", 2, "did you mean 'adam'"),
+    "layout": ("train tiny -o run --data photos --set data.layout=pairred", 2, "did you mean 'paired'"),
+    "crop": ("train tiny -o run --set data.crop=13", 2, "data.crop is 13; this network needs a multiple of 4"),
+    "empty data": ("train tiny -o run --data empty", 2, "empty is empty; give the folder that the set is in"),
+    "protocol": ("evaluate photos photos -p rgb-8bit-ful", 2, "no protocol .*did you mean 'rgb-8bit-full'"),
+    "protocol far from any": ("evaluate photos photos -p zz", 2, "`residiff protocols list` names them"),
+    "small for SSIM": ("evaluate photos photos", 2, "the images are 4 x 5 pixels; SSIM needs at least 11 x 11"),
+    "nothing to compare with": ("evaluate photos", 2, "give their folder after that of the results"),
+    "mask without a use": ("evaluate photos photos --mask mask -p perceptual", 2, "takes no mask; leave it out"),
+    "weights": ("evaluate photos photos -p lpips", 5, "needs the weights 'alexnet'.*fetch https"),
+    "format of a graph": ("models export low-light -o out --format onx", 2, "'onx'; did you mean 'onnx'"),
+    "ending of a graph": ("models export low-light -o out.onx", 2, "ends in '.onx'; did you mean '.onnx'"),
+    "steps to tune": ("models tune low-light -o t.safetensors --steps 1,x", 2, "give numbers with commas"),
+    "size to count": ("models cost low-light --size 0", 2, "size is 0; allowed are 1 to"),
+    "words for a size": ("models cost low-light --size big", 2, "size is 'big'; give a side, 256"),
+    "nothing to count": ("models cost", 2, "name a model .*or a recipe to count"),
+    "licence": ("models share low-light -o hub --licence Apache", 2, "licence is 'Apache'; .*apache-2.0"),
+    "repository": ("models share low-light -o hub --to mine", 2, "repository is 'mine'; give owner/name"),
+    "sharing without the package": ("models share low-light -o hub --to me/it", 5, "pip install huggingface_hub"),
+    "picture to make again": ("rerun photos/a.png", 2, "says how it was made; it was stripped, or never restored"),
+    "table of nothing": ("table nowhere", 2, "cannot read nowhere: .*`residiff evaluate -o` writes it"),
+    "plot's name": ("plot schedul -o s.png", 2, "No such command 'schedul'. Did you mean 'schedule'"),
     "plot's recipe": ("plot schedule -r tinny -o s.png", 2, "no recipe 'tinny'; did you mean 'tiny'"),
 }
 
@@ -143,6 +199,8 @@ def place(tmp_path, monkeypatch, tiny_file, masked_file):
     (tmp_path / "notes.toml").write_text("this is no recipe\n")
     (tmp_path / "old/checkpoints").mkdir(parents=True)
     (tmp_path / "old/checkpoints/step-000000000001.safetensors").write_bytes(b"of an earlier run")
+    (tmp_path / "woven.toml").write_text("include = 'tiny'\n")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "photos/a.png").read_bytes()[:60])
     (tmp_path / "cut.safetensors").write_bytes(tiny_file.read_bytes()[:-8])
     return tmp_path
 
@@ -164,11 +222,54 @@ def files_of(folder):
     return {path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", "failures.jsonl")}
 
 
+def _full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _without_memory(*_, **__):
+    raise torch.OutOfMemoryError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: not enough memory")
+
+
+# What the machine lacks, and how it comes to: what is put in the place of what
+LACKS = {
+    "onnxruntime": (f"{RUN} --backend onnx", 5, r'pip install "residiff\[onnx\]"', "onnxruntime"),
+    "openvino": (f"{RUN} --backend openvino", 5, r'pip install "residiff\[openvino\]"', "openvino"),
+    "onnx to export by": ("models export low-light -o out", 5, r'pip install "residiff\[onnx\]"', "onnx"),
+    "memory": (
+        "restore photos/a.png -o b.png -m low-light",
+        5,
+        "does not fit into memory; restore it in .*or at a smaller size",
+        (torch.nn.Conv2d, "forward", _without_memory),
+    ),
+    "disk": ("restore photos/a.png -o b.png -m low-light", 5, "disk is full: free some space", (os, "fsync", _full)),
+    "disk for a run": ("train tiny -o run --set training.iterations=1", 5, "free some space", (os, "fsync", _full)),
+    "disk for a card": ("models share low-light -o hub", 5, "disk is full: free some space", (os, "fsync", _full)),
+}
+
+
+@pytest.mark.parametrize("name", LACKS)
+def test_lack(cli, place, monkeypatch, name):
+    typed, code, message, cause = LACKS[name]
+    before = files_of(place)
+    if isinstance(cause, str):
+        monkeypatch.setitem(sys.modules, cause, None)
+    else:
+        monkeypatch.setattr(*cause)
+    check_said(cli(*typed.split()), code, message)
+    monkeypatch.undo()
+    assert not [path for path in files_of(place) - before if path.suffix in (".png", ".safetensors", ".onnx", ".md")]
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistake(cli, place, more_models, name):
     typed, code, message = MISTAKES[name]
     before = files_of(place)
-    done = cli(*typed.split())
+    check_said(cli(*typed.split()), code, message)
+    assert files_of(place) == before
+
+
+def check_said(done, code, message):
+    """One message, and no trace."""
     assert done.code == code, done.err
     assert done.out == b""
     said = re.sub(r"[│╭╮╰╯─ ]+", " ", done.err)
@@ -176,7 +277,6 @@ def test_mistake(cli, place, more_models, name):
     assert "Traceback" not in said and "bug in residiff" not in said
     problems = re.findall(r"(?m)^ ?(?:error:|failed:|Error $)", said)
     assert len(problems) == 1, done.err
-    assert files_of(place) == before
 
 
 def test_there_are_enough():

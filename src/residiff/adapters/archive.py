@@ -18,6 +18,7 @@ from torch import Tensor
 
 from residiff.adapters.unpickle import EARLY, TAR_MAGIC, Plain
 from residiff.errors import ModelFileError
+from residiff.nearest import path_hint
 
 # What the reader needs of the environment to find Python's and torch's own files
 KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMPDIR", "LANG")
@@ -59,6 +60,8 @@ def read(path: Path) -> Archive:
     try:
         with path.open("rb") as file:
             start = file.read(512)
+    except FileNotFoundError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror}; {path_hint(path)}") from error
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
     if start.startswith((b"PK", EARLY)):

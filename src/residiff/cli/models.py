@@ -108,6 +108,29 @@ def export(
     note(f"largest difference to the network here: {done.difference:.1e}")
 
 
+@app.command("share", epilog="Example: residiff models share denoise -o denoise-hub/ --to somebody/denoise")
+def share(
+    model: Annotated[str, typer.Argument(help="A bundled name, file, folder or hub id.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to lay it out in.")],
+    to: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="Send it to the Hugging Face hub, too.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Of the weights: apache-2.0, cc-by-4.0...")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Open a new repository to its owner alone.")] = False,
+    json: Json = False,
+) -> None:
+    """Lay a model out as the Hugging Face hub has it: the file, its recipe as JSON, and a model card."""
+    from residiff.interop.hub import push_to_hub, save_pretrained
+
+    if to is None:
+        places = [str(path) for path in save_pretrained(model, output, licence=licence)]
+    else:
+        places = [push_to_hub(model, to, output, licence=licence, private=private)]
+    if json:
+        show_json({"written": places})
+        return
+    for place in places:
+        note(f"wrote {place}")
+
+
 @app.command("tune", epilog="Example: residiff models tune denoise --steps 1,2,3,5 -o tuned.safetensors")
 def tune(
     model: Annotated[str, typer.Argument(help="A bundled name, file, folder or hub id.")],

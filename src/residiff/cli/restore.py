@@ -54,6 +54,8 @@ class Loading:
             calibration=self.pictures,
             budget=self.budget,
         )
+        # An impossible side is told once, not of each picture
+        restorer.tiling(1, 1, options.tile)
         if restorer.recipe.task == "generate":
             raise ConfigError(f"model {restorer.descriptor.name!r} makes pictures from noise; use `residiff generate`")
         return restorer

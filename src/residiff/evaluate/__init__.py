@@ -4,6 +4,7 @@ from residiff.evaluate.cost import cost_rows, parse_size, timed_row
 from residiff.evaluate.cost import measure as measure_cost
 from residiff.evaluate.distributions import SetEvaluation
 from residiff.evaluate.folders import Evaluation, PairEvaluation, evaluate, open_evaluation
+from residiff.evaluate.measures import Measure, whole
 from residiff.evaluate.pairing import degraded_of, listed, pair
 from residiff.evaluate.protocol import Protocol, Saving, SetProtocol
 from residiff.evaluate.protocols import DEFAULT, PROTOCOLS, described
@@ -16,6 +17,7 @@ from residiff.evaluate.results import load as load_result
 from residiff.evaluate.scoring import Scored, hashes_of, scan
 from residiff.evaluate.statistics import Difference, Interval, bootstrap, difference, holm
 from residiff.evaluate.tables import Table, TableFormat, rows_of, table_of, write_result, write_table, written
+from residiff.evaluate.views import unit
 
 __all__ = [
     "DEFAULT",
@@ -24,6 +26,7 @@ __all__ = [
     "Difference",
     "Evaluation",
     "Interval",
+    "Measure",
     "ModelEvaluation",
     "PairEvaluation",
     "Protocol",
@@ -63,6 +66,8 @@ __all__ = [
     "scan",
     "table_of",
     "timed_row",
+    "unit",
+    "whole",
     "write_result",
     "write_table",
     "written",

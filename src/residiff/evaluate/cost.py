@@ -32,6 +32,7 @@ from residiff.restore import load
 # Layers that THOP has a rule for among those that the networks here are made of
 _KNOWN_TO_THOP = (nn.Conv2d, nn.Linear)
 _RUNS = 3
+MAX_SIDE = 65_536
 Row: TypeAlias = dict[str, object]
 
 _STATUS = Path("/proc/self/status")
@@ -74,8 +75,8 @@ def count(recipe: Recipe, height: int, width: int) -> Count:
 
     `height` and `width` are those of the picture; it is padded to the multiple that the network works in.
     """
-    check_range("height", height, 1, 65_536)
-    check_range("width", width, 1, 65_536)
+    check_range("height", height, 1, MAX_SIDE)
+    check_range("width", width, 1, MAX_SIDE)
     with torch.device("meta"):
         network = recipe.backbone().eval()
     multiple = int(network.size_multiple)  # type: ignore[arg-type]
@@ -163,6 +164,8 @@ def parse_size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d+)(?:x(\d+))?", text.lower())
     if found is None:
         raise ConfigError(f"size is {text!r}; give a side, 256, or width and height, 640x480")
+    for side in filter(None, found.groups()):
+        check_range("size", int(side), 1, MAX_SIDE)
     return int(found[2] or found[1]), int(found[1])
 
 

@@ -25,6 +25,7 @@ from residiff.evaluate.protocol import Distance, SetProtocol
 from residiff.evaluate.results import Inputs, Result
 from residiff.metrics import RunningMoments, frechet_distance, inception_score, kernel_distance
 from residiff.metrics.frechet import Features
+from residiff.nearest import path_hint
 
 _BATCH = 32
 
@@ -166,7 +167,7 @@ def _folder(path: Path) -> list[Part]:
 def _truth(path: Path, protocol: SetProtocol) -> Sequence[Part]:
     """The clean pictures of a data set's part; of another folder all."""
     if not path.is_dir():
-        raise ConfigError(f"{path} is no folder")
+        raise ConfigError(f"{path} is no folder; {path_hint(path)}")
     try:
         is_set = detect(path) not in ("pictures", "paired")
     except ConfigError:

@@ -11,6 +11,7 @@ from residiff.data import images
 from residiff.data.catalog import AUTO, SPLIT_FOLDERS, detect, open_set
 from residiff.data.parts import FilePart, Part, PictureSet
 from residiff.errors import ConfigError
+from residiff.nearest import path_hint
 
 _MOST_NAMED = 5
 Named = Mapping[str, Part]
@@ -68,9 +69,10 @@ def pair(
     """
     sides = {"predicted": predicted} | ({} if truth is None else {"truth": truth})
     sides |= {} if mask is None else {"mask": mask}
-    absent = [str(path) for path in sides.values() if not path.exists()]
+    absent = [path for path in sides.values() if not path.exists()]
     if absent:
-        raise ConfigError(f"there is no {', no '.join(absent)}; give two files or two folders")
+        listed = ", no ".join(map(str, absent))
+        raise ConfigError(f"there is no {listed}; give two files or two folders; {path_hint(absent[0])}")
     if not predicted.is_dir():
         return _single(sides)
     _refuse_files(sides)
@@ -132,7 +134,7 @@ def tested(root: Path, layout: str = AUTO) -> PictureSet:
         If it is no folder, or not as its layout says.
     """
     if not root.is_dir():
-        raise ConfigError(f"{root} is no folder; give that of a data set")
+        raise ConfigError(f"{root} is no folder; give that of a data set; {path_hint(root)}")
     parts = {name for names in SPLIT_FOLDERS.values() for name in names}
     whole = layout in (AUTO, "paired") and (root / "degraded").is_dir() and not any((root / x).is_dir() for x in parts)
     return open_set(root, layout, "train" if whole else "test")

@@ -41,6 +41,7 @@ from residiff.evaluate.views import (
     view_in_octave,
 )
 from residiff.metrics import UNIFORM, ms_ssim, psnr, ssim
+from residiff.plugins import Group, Guarded, Plugin, Table
 
 DEFAULT = "rgb-8bit-full"
 
@@ -306,7 +307,22 @@ _SETS: Sequence[SetProtocol] = (
         (Distance.FID,),
     ),
 )
-PROTOCOLS: dict[str, Protocol | SetProtocol] = {row.name: row for row in _ROWS} | {row.name: row for row in _SETS}
+_OWN: dict[str, Protocol | SetProtocol] = {row.name: row for row in _ROWS} | {row.name: row for row in _SETS}
+
+
+def _plugged(plugin: Plugin, value: object) -> Protocol | SetProtocol:
+    """A protocol of a plug-in, or of the one measure that it has."""
+    if isinstance(value, Protocol | SetProtocol):
+        if value.name != plugin.name:
+            raise plugin.fault(f"its name is {value.name!r}, the entry's {plugin.name!r}")
+        return value
+    if not isinstance(value, Measure) or isinstance(value.metric, Network):
+        raise plugin.fault("it is no residiff.evaluate.Measure or Protocol")
+    guarded = replace(value, metric=Guarded(plugin, value.metric), view=Guarded(plugin, value.view))
+    return Protocol(plugin.name, 1, f"{value.name} of full-size 8-bit RGB", ", ".join(plugin.packages), (guarded,))
+
+
+PROTOCOLS: Table[Protocol | SetProtocol] = Table(_OWN, Group.METRICS, _plugged)
 
 
 def find(name: str) -> Protocol | SetProtocol:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import re
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
-from residiff.errors import ModelFileError, ResourceError
+from residiff.errors import ModelFileError
+from residiff.models.hub import HUB_ID, MODEL, HubOptions, fetch, is_hub_id
+from residiff.nearest import path_hint
 
-# ./model and ../model are paths
-HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+__all__ = ["HUB_ID", "HubOptions", "bundled", "find"]
 
 
 def bundled() -> dict[str, Path]:
@@ -19,13 +20,15 @@ def bundled() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
-def find(source: str | Path) -> Path:
+def find(source: str | Path, hub: HubOptions = HubOptions()) -> Path:  # noqa: B008  it never changes
     """The model file that `source` means: a bundled name, a file, a folder with model.safetensors, or a hub id.
+
+    A hub id may name a revision, "owner/name@v1"; `hub` says the rest of how the hub is asked.
 
     Raises
     ------
     ModelFileError
-        If it is none of these; the nearest bundled name is given.
+        If it is none of these; the nearest bundled name is given. If the hub has no such model.
     ResourceError
         If it is a hub id and huggingface_hub is not installed, or the hub cannot be reached.
     """
@@ -34,24 +37,18 @@ def find(source: str | Path) -> Path:
         return names[str(source)]
     path = Path(source)
     if path.is_dir():
-        return path / "model.safetensors"
+        return path / MODEL
     if path.is_file():
         return path
-    if path.suffix == "" and HUB_ID.fullmatch(str(source)):
-        return _download(str(source))
-    near = difflib.get_close_matches(str(source), names, 1)
-    others = f"bundled are {', '.join(names) or 'none'}; or give a file, a folder or a hub id"
-    raise ModelFileError(f"no model {str(source)!r}; {f'did you mean {near[0]!r}?' if near else others}")
+    if is_hub_id(str(source)):
+        return fetch(str(source), hub)
+    raise ModelFileError(f"no model {str(source)!r}; {_hint(str(source), names)}")
 
 
-def _download(repository: str) -> Path:
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError as error:
-        raise ResourceError(
-            f"{repository!r} is no file here; to fetch it from the hub: pip install huggingface_hub"
-        ) from error
-    try:
-        return Path(hf_hub_download(repository, "model.safetensors"))
-    except (OSError, ValueError) as error:
-        raise ResourceError(f"cannot fetch {repository!r} from the hub: {error}") from error
+def _hint(source: str, names: Mapping[str, Path]) -> str:
+    near = difflib.get_close_matches(source.lower(), names, 1)
+    file = path_hint(Path(source))
+    if near or "?" not in file:
+        others = f"bundled are {', '.join(names) or 'none'}; or give a file, a folder or a hub id"
+        return f"did you mean {near[0]!r}?" if near else others
+    return file

@@ -12,6 +12,7 @@ from residiff.recipe.documents import MAX_LINE, MAX_TEXT, Spot
 from residiff.recipe.experiment import MAX_PARAMETERS, Origin, Recipe
 from residiff.recipe.faults import Fault, RecipeError
 from residiff.recipe.keys import KINDS, setting, still_unknown
+from residiff.recipe.plugged import BackboneTable, ScheduleTable, built
 from residiff.recipe.reading import MAX_FILES, names, parse, read
 from residiff.recipe.schema import json_schema
 from residiff.recipe.settings import Network, Sampling
@@ -19,6 +20,7 @@ from residiff.recipe.training import Distil, Optimiser, Plateau, Training, Valid
 
 __all__ = [
     "KINDS",
+    "BackboneTable",
     "Distil",
     "MAX_FILES",
     "MAX_LINE",
@@ -32,9 +34,11 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "Sampling",
+    "ScheduleTable",
     "Spot",
     "Training",
     "Validation",
+    "built",
     "check",
     "difference",
     "json_schema",

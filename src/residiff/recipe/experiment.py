@@ -18,9 +18,10 @@ from residiff.nn import AnyBackbone, UNetSettings
 from residiff.prediction import AnyPrediction, Clamp, Residual
 from residiff.recipe.base import Settings
 from residiff.recipe.keys import holds
+from residiff.recipe.plugged import ScheduleTable, built
 from residiff.recipe.settings import Network, Sampling
 from residiff.recipe.training import Training, Validation
-from residiff.schedule import DDPM, RDDM, AnySchedule, ConvertedDDPM
+from residiff.schedule import DDPM, RDDM, ConvertedDDPM
 
 MAX_PARAMETERS = 2_000_000_000
 # No control characters; in words that every dialect of regular expressions knows, for editors read the schema
@@ -65,7 +66,7 @@ class Recipe(Settings):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     summary: str = Field(default="", max_length=2000, pattern=ONE_LINE)
     task: Annotated[str, Field(pattern=r"^[a-z][a-z-]{0,31}$")]
-    schedule: Annotated[AnySchedule, Field(discriminator="kind")] = Field(default_factory=RDDM)
+    schedule: ScheduleTable = Field(default_factory=RDDM)
     prediction: Annotated[AnyPrediction, Field(discriminator="kind")] = Field(default_factory=Residual)
     network: Network = Network()
     sampling: Sampling = Sampling()
@@ -200,7 +201,7 @@ class Recipe(Settings):
 
     def backbone(self) -> nn.Module:
         """The network, with random weights."""
-        return self.network.backbone.build(self.in_channels, 3, self.prediction.heads)
+        return built(self.network.backbone, self.in_channels, self.prediction.heads)
 
     def build(self) -> Denoiser:
         """The denoiser, with random weights."""
@@ -224,7 +225,7 @@ class Recipe(Settings):
 def _measured(backbone: AnyBackbone, in_channels: int, heads: int) -> tuple[int, int]:
     """Parameters (with what else a network holds) and size multiple; nothing is allocated."""
     with torch.device("meta"):
-        network = backbone.build(in_channels, 3, heads)
+        network = built(backbone, in_channels, heads)
     return sum(value.numel() for value in network.state_dict().values()), int(network.size_multiple)  # type: ignore[arg-type]
 
 

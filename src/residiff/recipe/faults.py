@@ -101,10 +101,17 @@ def _text(item: ErrorDetails, place: Place, document: Document, schema: Schema) 
         return "there is no such setting" + (f"; did you mean {near}?" if near else "")
     if kind == "union_tag_not_found":
         return f"Field required; take {_listed(kinds_at(schema, place[:-1]))}"
-    if kind in ("literal_error", "enum", "union_tag_invalid"):
-        expected = str(context.get("expected") or context["expected_tags"])
+    if kind == "union_tag_invalid":
+        return _no_kind(value, _listed(kinds_at(schema, place[:-1])))
+    if kind in ("literal_error", "enum"):
+        expected = str(context["expected"])
         return f"{_shown(value)} is not allowed; take {expected}{_hint(value, expected)}"
     return f"{item['msg']} (is {_shown(value)})"
+
+
+def _no_kind(value: object, expected: str) -> str:
+    hint = _hint(value, expected) or "; if a plug-in has it, install that"
+    return f"{_shown(value)} is not allowed; take {expected}{hint}"
 
 
 def _hint(value: object, expected: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from residiff.errors import ConfigError
+from residiff.nearest import path_hint
 from residiff.recipe.documents import MAX_TEXT, Document, document, merged
 from residiff.recipe.experiment import Recipe
 from residiff.recipe.faults import Fault, RecipeError, dotted, faults_of
@@ -123,6 +124,9 @@ def _file(path: Path, chain: tuple[str, ...]) -> str:
     try:
         with path.open(encoding="utf-8") as file:
             return file.read(MAX_TEXT + 1)
+    except FileNotFoundError as error:
+        told = f"cannot read recipe {str(path)!r}{_by(chain)}: No such file or directory"
+        raise ConfigError(f"{told}; {path_hint(path)}") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read recipe {str(path)!r}{_by(chain)}: {error}") from error
 

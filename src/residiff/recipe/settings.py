@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from residiff.nn import AnyBackbone, NAFNetSettings
+from residiff.nn import NAFNetSettings
 from residiff.prediction import Clamp
 from residiff.recipe.base import Settings
-from residiff.schedule import GRIDS, AnySchedule, Level, Schedule
+from residiff.recipe.plugged import BackboneTable, ScheduleTable
+from residiff.schedule import GRIDS, Level, Schedule
 
 
 class Network(Settings):
@@ -29,7 +30,7 @@ class Network(Settings):
     clamp : which estimates are held within [-1, 1] in sampling
     """
 
-    backbone: Annotated[AnyBackbone, Field(discriminator="kind")] = Field(default_factory=NAFNetSettings)
+    backbone: BackboneTable = Field(default_factory=NAFNetSettings)
     mask: bool = False
     mask_form: Literal["signed", "rgb", "one-hot"] = "signed"
     self_condition: bool = False
@@ -65,7 +66,7 @@ class Sampling(Settings):
     order: Literal[
         "simultaneous", "residual-first", "noise-first", "published-residual-first", "residual-only", "noise-only"
     ] = "simultaneous"
-    readjusted: Annotated[AnySchedule, Field(discriminator="kind")] | None = None
+    readjusted: ScheduleTable | None = None
 
     def visits(self, schedule: Schedule, count: int) -> tuple[Level, ...]:
         """The `count` levels of `schedule` that are visited, by `times` or else by `grid`, and the clean one last."""

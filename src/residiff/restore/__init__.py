@@ -1,7 +1,7 @@
 """The product: pictures of any size and depth in, the same kind of picture out; single ones, and folders of them."""
 
 from residiff.restore.answers import Answers
-from residiff.restore.batch import There, left_to_do, restore_all
+from residiff.restore.batch import There, left_to_do, restore_all, restore_stream
 from residiff.restore.budget import Budget, parse_seconds
 from residiff.restore.devices import pick_device
 from residiff.restore.estimating import Estimate, estimate
@@ -68,6 +68,7 @@ __all__ = [
     "restore_all",
     "restore_bytes",
     "restore_file",
+    "restore_stream",
     "survey",
     "write_failures",
 ]

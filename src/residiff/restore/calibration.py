@@ -17,6 +17,7 @@ from residiff.data.pairs import SyntheticPairs
 from residiff.denoiser import Denoiser
 from residiff.errors import ConfigError
 from residiff.inference import sampled, shown
+from residiff.nearest import name_hint
 from residiff.noise import seeded_noise
 from residiff.recipe import Recipe
 
@@ -31,7 +32,7 @@ def prepared(denoiser: Denoiser, recipe: Recipe, backend: str, pictures: Sequenc
     such backend, or the model needs masks, which they do not have.
     """
     if backend not in list(Backend):
-        raise ConfigError(f"backend {backend!r} is not known; allowed are {', '.join(Backend)}")
+        raise ConfigError(f"backend {backend!r} is not known; {name_hint(backend, Backend)}")
     if pictures and recipe.network.mask:
         raise ConfigError("pictures to calibrate on have no masks, which this model needs; leave them out")
     return prepare(denoiser, Backend(backend), lambda: calls(denoiser, recipe, pictures))

@@ -10,6 +10,7 @@ solver is. Of one call, x_0, R and eps are linear in (x_t, x_in, the network's o
 
 from __future__ import annotations
 
+import difflib
 import io
 import json
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from residiff.denoiser import Denoiser
 from residiff.errors import ConfigError, ModelFileError, check_range
 from residiff.files import write_bytes
 from residiff.inference import sampled
+from residiff.nearest import name_hint
 from residiff.prediction import Estimate, Estimator
 from residiff.recipe import Recipe
 from residiff.schedule import Level
@@ -81,7 +83,10 @@ def _format(output: Path, format: str | None) -> str:
     by_name = {suffix: name for name, suffix in FORMATS.items()}.get(output.suffix)
     chosen = format or by_name or "onnx"
     if chosen not in FORMATS:
-        raise ConfigError(f"format is {chosen!r}; allowed are {', '.join(FORMATS)}")
+        raise ConfigError(f"format is {chosen!r}; {name_hint(chosen, FORMATS)}")
+    near = difflib.get_close_matches(output.suffix, FORMATS.values(), 1)
+    if by_name is None and near and not output.is_dir():
+        raise ConfigError(f"{output} ends in {output.suffix!r}; did you mean {near[0]!r}? Or give a folder")
     if by_name not in (None, chosen):
         raise ConfigError(f"{output} is a file of format {by_name}, not {chosen}; name it otherwise")
     return chosen

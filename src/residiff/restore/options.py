@@ -88,6 +88,8 @@ class Options:
         check_range("seed", seed, 0, MAX_SEED)
         check_range("batch", batch, 1, MAX_BATCH)
         check_range("samples", samples, 1, MOST_SAMPLES)
+        if antithetic and samples == 1:
+            raise ConfigError("--antithetic pairs samples, and there is one; give --samples 2 or more, or leave it out")
         if samples > 1 and save_steps:
             raise ConfigError("--save-steps shows how one sample came about, --samples makes several; leave one out")
         if bit_depth not in (None, 8, 16):

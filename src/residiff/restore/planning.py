@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -11,6 +9,7 @@ from pathlib import Path
 
 from residiff.data import images
 from residiff.errors import ConfigError
+from residiff.nearest import path_hint
 from residiff.restore.jobs import Job, Outcome, Shard, name_in
 from residiff.restore.options import Options
 
@@ -77,7 +76,7 @@ def _names_one_picture(sources: Sequence[Path], output: Path, options: Options) 
 def _expanded(source: Path, output: Path, recursive: bool) -> list[tuple[Path, Path]]:
     """Each picture of `source` and its path inside; what lies in the folder `output` was made by an earlier run."""
     if not source.exists():
-        raise ConfigError(f"{source} does not exist; {_nearest(source)}")
+        raise ConfigError(f"{source} does not exist; {path_hint(source)}")
     if not source.is_dir():
         return [(source, Path(source.name))]
     paths, made = images.list_images(source, recursive), _real(output)
@@ -89,14 +88,6 @@ def _expanded(source: Path, output: Path, recursive: bool) -> list[tuple[Path, P
 def _real(path: Path) -> Path:
     # Path.resolve fails on links in a circle
     return Path(os.path.realpath(path))
-
-
-def _nearest(path: Path) -> str:
-    names: list[str] = []
-    with contextlib.suppress(OSError):
-        names = [entry.name for entry in path.parent.iterdir()]
-    near = difflib.get_close_matches(path.name, names, 1)
-    return f"did you mean {path.with_name(near[0])}?" if near else "look at the path"
 
 
 def renamed(relative: Path, options: Options) -> Path:
@@ -128,7 +119,7 @@ def _masks_for(names: Sequence[Path], mask: Path | None, recursive: bool) -> Ite
         yield from [mask] * len(names)
         return
     if not mask.is_dir():
-        raise ConfigError(f"the mask {mask} does not exist; {_nearest(mask)}")
+        raise ConfigError(f"the mask {mask} does not exist; {path_hint(mask)}")
     found: dict[Path, list[Path]] = {}
     for path in images.list_images(mask, recursive):
         found.setdefault(path.relative_to(mask).with_suffix(""), []).append(path)

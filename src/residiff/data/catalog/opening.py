@@ -17,6 +17,7 @@ from residiff.data.catalog.tree import Tree
 from residiff.data.parts import PictureSet
 from residiff.data.settings import Pairing
 from residiff.errors import ConfigError
+from residiff.nearest import path_hint
 
 __all__ = ["AUTO", "LAYOUTS", "Kind", "Layout", "Split", "detect", "open_set"]
 
@@ -130,7 +131,7 @@ def _nearest(name: str) -> str:
 
 def _tree(path: Path) -> Tree:
     if not path.is_dir():
-        raise ConfigError(f"{path} is not a folder")
+        raise ConfigError(f"{path} is not a folder; {path_hint(path)}")
     return Tree(path)
 
 

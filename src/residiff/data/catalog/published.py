@@ -32,6 +32,7 @@ from residiff.data.catalog.naming import (
     SIDD,
 )
 from residiff.data.catalog.tree import Tree
+from residiff.plugins import Group, Plugin, Table
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,13 @@ def published_layouts() -> list[dict[str, object]]:
     ]
 
 
-LAYOUTS: dict[str, Layout] = {
+def _plugged(plugin: Plugin, value: object) -> Layout:
+    if not isinstance(value, Layout):
+        raise plugin.fault("it is no residiff.data.catalog.Layout")
+    return value
+
+
+_OWN: dict[str, Layout] = {
     "paired": Layout(
         title="a paired folder",
         summary="Your own pairs, with masks or without.",
@@ -292,3 +299,4 @@ LAYOUTS: dict[str, Layout] = {
         is_last=True,
     ),
 }
+LAYOUTS: Table[Layout] = Table(_OWN, Group.DATASETS, _plugged)

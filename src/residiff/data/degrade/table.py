@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -23,6 +23,7 @@ from residiff.data.degrade import holes, optics, strokes, weather
 from residiff.data.degrade.draws import Degraded, Parameter, Range, check_clean, to_8_bit, to_linear, to_srgb, uniform
 from residiff.data.degrade.shadows import shadow_matte
 from residiff.errors import ConfigError
+from residiff.plugins import Group, Guarded, Plugin, Table
 
 Row = TypeVar("Row")
 
@@ -229,10 +230,16 @@ def _as_range(name: str, value: Range | float) -> Range:
     return (value[0], value[1])
 
 
+def _plugged(plugin: Plugin, value: object) -> Degradation:
+    if not isinstance(value, Degradation):
+        raise plugin.fault("it is no residiff.data.degrade.Degradation")
+    return replace(value, function=Guarded(plugin, value.function))
+
+
 _BOX = (holes.TALL, holes.WIDE, holes.MARGIN)
 _ZIGZAG = (strokes.ZIGZAGS, strokes.THICKNESS)
 
-DEGRADATIONS: dict[str, Degradation] = {
+_OWN: dict[str, Degradation] = {
     "noise": Degradation(noise, "white Gaussian noise", (_SIGMA,)),
     "sensor-noise": Degradation(sensor_noise, "a camera's shot and read noise", (_GAIN, _READ, _CORRELATION)),
     "low-light": Degradation(low_light, "too little light", (_EXPOSURE, _GAMMA, _DARK_NOISE, _DRIFT)),
@@ -270,3 +277,4 @@ DEGRADATIONS: dict[str, Degradation] = {
     "missing-side": Degradation(holes.missing_side, "one side missing", (holes.SIDE_FRACTION,), gives_mask=True),
     "missing-border": Degradation(holes.missing_border, "all sides missing", (holes.BORDER_FRACTION,), gives_mask=True),
 }
+DEGRADATIONS: Table[Degradation] = Table(_OWN, Group.DEGRADATIONS, _plugged)

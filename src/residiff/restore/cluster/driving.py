@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from residiff.data import images
 from residiff.errors import ConfigError, ResourceError, check_range
-from residiff.restore.batch import There
+from residiff.restore import There
 from residiff.restore.cluster.loading import Loading
 from residiff.restore.cluster.messages import Errand, Reply
 from residiff.restore.cluster.worker import Kit, Tries, Worker

@@ -9,8 +9,7 @@ from pathlib import Path
 from residiff import models
 from residiff.data.images import Picture
 from residiff.files import environment_errors
-from residiff.restore.loading import load
-from residiff.restore.restorer import Restorer
+from residiff.restore import Restorer, load
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,10 @@ from typing import Any, Protocol, TypeAlias, final
 import torch
 
 from residiff.errors import ResidiffError, ResourceError
-from residiff.restore.batch import There, restore_stream
+from residiff.restore import Options, Restorer, There, restore_stream
 from residiff.restore.cluster.desk import Desk
 from residiff.restore.cluster.loading import Loading
 from residiff.restore.cluster.messages import Errand, Reply
-from residiff.restore.options import Options
-from residiff.restore.restorer import Restorer
 
 # How often a picture is tried alone, after its worker has died
 ALONE = 2

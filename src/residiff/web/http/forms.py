@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from residiff.errors import ConfigError
-from residiff.restore.answers import MOST_SAMPLES
+from residiff.restore.options import MOST_SAMPLES
 from residiff.seeds import MAX_SEED
 from residiff.web import Failure, RefusedError, Work
 

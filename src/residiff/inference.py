@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from residiff.data.pair import Pair
 from residiff.data.preprocess import PREPROCESS
-from residiff.denoiser import MASK_FORMS, to_model
+from residiff.denoiser import MASK_FORMS, Denoiser, to_model
 from residiff.errors import ConfigError, check_range
 from residiff.noise import NoiseSource
-from residiff.prediction import Estimator
+from residiff.prediction import Asked
 from residiff.recipe import Network, Recipe
 from residiff.sample import ORDERS, STEPS, Move, State, heun, multistep, readjusted, step, walk
-
-
-class Asked(Protocol):
-    """What answers for the network in a sampling run: a `Denoiser`, or what stands for one."""
-
-    def estimator(self) -> Estimator:
-        """What one sampling run calls."""
-        ...
 
 
 class Shown(NamedTuple):
@@ -32,6 +24,10 @@ class Shown(NamedTuple):
     x0: Tensor
     x_in: Tensor
     condition: Tensor | None
+
+
+# What is minimised, given the denoiser, a batch and the noise (N, 3, H, W), where that is not the denoiser's own loss
+Criterion = Callable[[Denoiser, Shown, Tensor], Tensor]
 
 
 def shown(network: Network, batch: Pair, device: torch.device) -> Shown:

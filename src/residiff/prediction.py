@@ -26,7 +26,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Literal, Protocol, final
 
 import torch
 from torch import Tensor
@@ -65,6 +65,14 @@ class Estimate:
 
 # (x_t, level, x_in, condition) -> what is made of x_t
 Estimator = Callable[[Tensor, Level, Tensor, Tensor | None], Estimate]
+
+
+class Asked(Protocol):
+    """What answers for the network in a sampling run: a `Denoiser`, or what stands for one."""
+
+    def estimator(self) -> Estimator:
+        """What one sampling run calls."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from residiff.backends import Folded, Prepared
 from residiff.backends.folding import one_row
 from residiff.nn.ddim_unet import DDIMUNet
 from residiff.nn.dit import DiT
-from residiff.nn.local import local, localised, look, sees_the_whole
+from residiff.nn.local import given_whole, localised, look, sees_the_whole
 from residiff.nn.nafnet import NAFNet
 from residiff.nn.unet import SharedEncoderUNet, StandardisedConv, TwoUNets, UNet
 
@@ -133,7 +133,7 @@ def in_parts(network, x, part, times):
     """The outputs of a part of `x`, the network being told of the whole."""
     with look(1.0) as noted:
         network(x, times)
-    with local(noted()):
+    with given_whole(noted()):
         return network(part, times)
 
 

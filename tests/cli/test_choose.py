@@ -107,9 +107,9 @@ def test_a_probe_of_a_folder(cli, tmp_path, few):
 @pytest.mark.parametrize(
     ("arguments", "cause"),
     [
-        (["--probe", "--resume"], "--probe goes with none of"),
-        (["--probe", "--init", "denoise"], "--probe goes with none of"),
-        (["--probe", "--auto-objective"], "--probe goes with none of"),
+        (["--probe", "--resume"], "--probe does not go with"),
+        (["--probe", "--init", "denoise"], "--probe does not go with"),
+        (["--probe", "--auto-objective"], "--probe does not go with"),
         (["--probe", "--set", "task=generate"], "have none; choose the objective with --auto-objective"),
         (["--probe", "--budget", "0"], "budget is 0"),
         (["--auto-objective", "--alpha-rate", "0"], "alpha_rate is 0"),

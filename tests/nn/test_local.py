@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from residiff.nn.ddim_unet import DDIMUNet
-from residiff.nn.local import Window, local, localised, look, sees_the_whole
+from residiff.nn.local import Window, given_whole, localised, look, sees_the_whole
 from residiff.nn.nafnet import NAFNet
 from residiff.nn.unet import SharedEncoderUNet, TwoUNets, UNet
 
@@ -53,7 +53,7 @@ def test_parts_are_as_in_the_whole(name: str) -> None:
     parts = localised(made)
     with look(1.0) as noted:
         expected = parts(x, times(made, 1))
-    with local(noted()):
+    with given_whole(noted()):
         found = parts(x[:, :, 16:144], times(made, 1))
     alone = made(x[:, :, 16:144], times(made, 1))
     for ours, theirs, without in zip(found, expected, alone, strict=True):

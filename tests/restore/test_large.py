@@ -15,9 +15,10 @@ from residiff.errors import ConfigError, ModelFileError
 from residiff.metrics import psnr
 from residiff.photographs import photographs
 from residiff.restore import Restorer, load
-from residiff.restore.looking import parts_of
+from residiff.restore.looking import parts_of, parts_together
+from residiff.restore.options import parse_tile
 from residiff.restore.sources import Held, Sources
-from residiff.restore.tile_size import bytes_per_pixel, parse_tile, parts_together, tiling_for
+from residiff.restore.tile_size import bytes_per_pixel, tiling_for
 from residiff.restore.tiling import Tiling
 
 

@@ -28,6 +28,7 @@ from residiff.recipe import override, read
 from residiff.train import Processes, Run
 from residiff.train.keeping import load
 from residiff.train.sharding import gathered, like, local, shard, sharding, whole
+from residiff.train.validation import Validation
 from residiff.train.watching import Watcher
 
 CPU = torch.device("cpu")
@@ -181,7 +182,7 @@ def run_in_parts(folder):
     state, found["load"] = peak(lambda: load(folder, 2, again.learner.taking()), total)
     _, found["resume"] = peak(lambda: again.resume(state), total)
     again.log.scores.clear()
-    watcher = Watcher(RECIPE, folder, again.log, [pairs(0)], CPU, ())
+    watcher = Watcher(RECIPE, folder, again.log, Validation(RECIPE, [pairs(0)], CPU), ())
     _, found["validate"] = peak(lambda: again._validate(watcher, lambda: False), total)
     found["scores"] = [each.log.scores[0].figures() for each in (run, again)]
     next(steps), next(again.train(pairs))

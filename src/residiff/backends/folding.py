@@ -12,13 +12,12 @@ is shared with them. `nn.fused` has the layers.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from residiff.nn import ddim_unet, dit, fused, nafnet, unet
+from residiff.nn import FOLDS
 
 
 @final
@@ -72,18 +71,3 @@ def _fold(parent: nn.Module) -> None:
 
 def _channels_last(value: Tensor) -> Tensor:
     return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
-
-
-def _attention(skip: nn.Module) -> nn.Module:
-    if isinstance(skip, unet.Skip) and isinstance(skip.fn.fn, unet.LinearAttention):
-        return fused.LinearAttentionSkip(skip)
-    return skip
-
-
-FOLDS: dict[type[nn.Module], Callable[..., nn.Module]] = {
-    unet.ResidualBlock: fused.UNetBlock,
-    unet.Skip: _attention,
-    nafnet.Block: fused.NAFBlock,
-    ddim_unet.ResidualBlock: fused.DDIMBlock,
-    dit.Block: fused.DiTBlock,
-}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from residiff.cli.console import interruptible, note, out, progress, show_json, show_table
+
+if TYPE_CHECKING:
+    from residiff.curve import Curve
+    from residiff.train import Tuned
 
 app = typer.Typer(
     no_args_is_help=True, help="The models that are here.", epilog="Example: residiff models info denoise"
@@ -141,12 +145,16 @@ def tune(
     curve = tuner.curve(results, str(pairs.record["of"]))
     made = tuned_model(held, results, curve)
     save_model(output, made, next(iter(made.weights.values())).dtype)
+    _show_tuned(output, results, curve, json)
+
+
+def _show_tuned(output: Path, results: list[Tuned], curve: Curve, as_json: bool) -> None:
     rows = [
         {"steps": one.steps, "times": list(one.times), "PSNR": round(one.psnr, 2), "own_times": round(one.own, 2)}
         | {"s_a_megapixel": float(f"{point.seconds_per_megapixel:.3g}")}
         for one, point in zip(results, curve.points, strict=True)
     ]
-    if json:
+    if as_json:
         show_json({"output": output, "tuned": rows, "curve": curve.facts()})
         return
     show_table(rows)

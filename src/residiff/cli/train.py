@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +20,13 @@ if TYPE_CHECKING:
     from residiff.train import Processes, Progress, Run, TrainingData
 
 EXAMPLE = "Example: residiff train denoise -o runs/denoise --set training.iterations=2000"
+
+
+NEEDS = {"--alpha-rate": "--auto-objective", "--budget": "--probe", "--override": "--resume", "--steps": "--distill"}
+APART = {
+    "--probe": ("--resume", "--init", "--auto-objective"),
+    "--distill": ("--init", "--auto-batch", "--probe", "--auto-objective"),
+}
 
 
 @dataclass(frozen=True)
@@ -67,28 +73,18 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard/--no-tensorboard", help="Event files.")] = True,
 ) -> None:
     """Train a model by a recipe, on procedural pictures or a set of pairs; docs/training.md says how."""
-    from residiff import recipe as recipes
     from residiff.restore import pick_device
-    from residiff.train import distilled, started, training_data
+    from residiff.train import started, training_data
 
-    _check_options(probe=probe, alone=resume or init is not None, objective=auto_objective)
-    _check_needs("--alpha-rate", alpha_rate is not None, "--auto-objective", auto_objective)
-    _check_needs("--budget", budget is not None, "--probe", probe)
-    _check_needs("--override", override, "--resume", resume)
-    _check_needs("--steps", steps is not None, "--distill", distill is not None)
+    flags = {"--resume": resume, "--override": override, "--auto-batch": auto_batch, "--probe": probe}
+    values = {"--init": init, "--alpha-rate": alpha_rate, "--budget": budget, "--steps": steps, "--distill": distill}
+    flags |= {"--auto-objective": auto_objective} | {name: value is not None for name, value in values.items()}
+    _check({name for name, given in flags.items() if given})
     place = started(str(pick_device(device)), processes)
     if not place.is_first:
         silence()
-    on_test = ["validation.on=test"] if choose_on_test else []
-    changes, teacher = [*(set_ or []), *on_test], _model(distill)
-    if teacher is not None:
-        others = {"--init": init, "--auto-batch": auto_batch, "--probe": probe, "--auto-objective": auto_objective}
-        _check_alone("--distill", others)
-    if teacher is not None and recipe is None:
-        chosen = distilled(teacher, 1 if steps is None else steps, changes)
-    else:
-        _check_alone("RECIPE, which says it,", {"--steps": steps})
-        chosen = recipes.override(recipes.read(_named(recipe)), changes)
+    changes, teacher = [*(set_ or []), *(["validation.on=test"] if choose_on_test else [])], _model(distill)
+    chosen = _chosen(recipe, teacher, steps, changes)
     if auto_batch:
         chosen = _fitted(chosen, place, output if resume else None)
     if probe:
@@ -96,30 +92,35 @@ def train(
     task = Task(chosen, training_data(chosen, data), data, output, place, workers)
     if auto_objective:
         task = _decided(task, 8e-5 if alpha_rate is None else alpha_rate, resume=resume)
-    start = Start(_model(init), teacher, resume, override)
-    return _train(task, start, tensorboard=tensorboard)
+    return _train(task, Start(_model(init), teacher, resume, override), tensorboard=tensorboard)
 
 
-def _check_needs(option: str, given: bool, other: str, is_there: bool) -> None:
-    if given and not is_there:
-        raise ConfigError(f"{option} is of {other}; give both or neither")
+def _chosen(recipe: str | None, teacher: ModelFile | None, steps: int | None, changes: list[str]) -> Recipe:
+    """The recipe that is named, or made of the teacher's."""
+    from residiff import recipe as recipes
+    from residiff.train import distilled
+
+    if teacher is not None and recipe is None:
+        return distilled(teacher, 1 if steps is None else steps, changes)
+    if steps is not None:
+        raise ConfigError("RECIPE, which says it, does not go with --steps; leave one of them out")
+    return recipes.override(recipes.read(_named(recipe)), changes)
 
 
-def _check_alone(option: str, others: Mapping[str, object]) -> None:
-    for other, given in others.items():
-        if given:
-            raise ConfigError(f"{option} does not go with {other}; leave one of them out")
+def _check(given: set[str]) -> None:
+    """Raise `ConfigError` where of the options that are given one needs another, or two contradict each other."""
+    for option, other in NEEDS.items():
+        if option in given and other not in given:
+            raise ConfigError(f"{option} is of {other}; give both or neither")
+    for option, others in APART.items():
+        if option in given and (found := [other for other in others if other in given]):
+            raise ConfigError(f"{option} does not go with {found[0]}; leave one of them out")
 
 
 def _named(recipe: str | None) -> str:
     if recipe is None:
         raise ConfigError("name a recipe: a preset, or a .toml file; `residiff recipes list` lists the presets")
     return recipe
-
-
-def _check_options(*, probe: bool, alone: bool, objective: bool) -> None:
-    if probe and (alone or objective):
-        raise ConfigError("--probe goes with none of --resume, --init and --auto-objective; leave them out")
 
 
 def _fitted(recipe: Recipe, processes: Processes, folder: Path | None) -> Recipe:

@@ -4,7 +4,7 @@ from residiff.evaluate.cost import cost_rows, parse_size, timed_row
 from residiff.evaluate.cost import measure as measure_cost
 from residiff.evaluate.distributions import SetEvaluation
 from residiff.evaluate.folders import Evaluation, PairEvaluation, evaluate, open_evaluation
-from residiff.evaluate.pairing import degraded_of
+from residiff.evaluate.pairing import degraded_of, listed, pair
 from residiff.evaluate.protocol import Protocol, Saving, SetProtocol
 from residiff.evaluate.protocols import DEFAULT, PROTOCOLS, described
 from residiff.evaluate.protocols import find as find_protocol
@@ -54,6 +54,8 @@ __all__ = [
     "open_evaluation",
     "open_model_evaluation",
     "parse_size",
+    "listed",
+    "pair",
     "published_costs",
     "published_table",
     "published_tables",

@@ -10,6 +10,7 @@ Where images have times of their own each line is computed as it stands. `backen
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 import torch
@@ -211,3 +212,19 @@ def gated_linear(z: Tensor, layer: nn.Linear, gate: Tensor) -> Tensor:
         return F.linear(z, layer.weight * row[:, None], layer.bias * row)
     out: Tensor = gate * layer(z)
     return out
+
+
+def _attention(skip: nn.Module) -> nn.Module:
+    if isinstance(skip, Skip) and isinstance(skip.fn.fn, LinearAttention):
+        return LinearAttentionSkip(skip)
+    return skip
+
+
+# What stands for a layer where a network is folded
+FOLDS: dict[type[nn.Module], Callable[..., nn.Module]] = {
+    ResidualBlock: UNetBlock,
+    Skip: _attention,
+    nafnet.Block: NAFBlock,
+    ddim_unet.ResidualBlock: DDIMBlock,
+    dit.Block: DiTBlock,
+}

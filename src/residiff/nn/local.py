@@ -117,7 +117,7 @@ def look(share: float, known: Whole | None = None, windows: Sequence[Window] = (
 
 
 @contextlib.contextmanager
-def local(whole: Whole) -> Iterator[None]:
+def given_whole(whole: Whole) -> Iterator[None]:
     """While it is entered, one call of a localised network goes on with what is known in place of its own."""
     with _walking(_Walk(1.0, whole, notes=False)):
         yield

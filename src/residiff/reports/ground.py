@@ -9,8 +9,7 @@ from typing import cast
 
 from residiff.data.parts import Part
 from residiff.errors import ConfigError
-from residiff.evaluate import DEFAULT, PairEvaluation, degraded_of, find_paired_protocol, open_evaluation
-from residiff.evaluate.pairing import pair
+from residiff.evaluate import DEFAULT, PairEvaluation, degraded_of, find_paired_protocol, open_evaluation, pair
 
 
 @dataclass(frozen=True)

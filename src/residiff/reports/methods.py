@@ -9,8 +9,7 @@ from typing import TypeAlias
 
 from residiff.data.parts import Part
 from residiff.errors import ConfigError
-from residiff.evaluate import PairEvaluation, Result, Saving, Score, Scored, hashes_of, inputs_of, scan
-from residiff.evaluate.pairing import listed
+from residiff.evaluate import PairEvaluation, Result, Saving, Score, Scored, hashes_of, inputs_of, listed, scan
 from residiff.reports.contestants import Contestant
 
 INPUT = "input"

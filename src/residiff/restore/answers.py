@@ -15,8 +15,8 @@ from torch import Tensor
 
 from residiff.data.images import Picture
 from residiff.errors import check_range
+from residiff.restore.options import MOST_SAMPLES
 
-MOST_SAMPLES = 1000
 # Of the picture that shows where to doubt: this spread, in [0, 1], and more is fully marked
 MARKED_SPREAD = 0.1
 _MARK = (0.9, 0.1, 0.55)

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from residiff.inference import Asked
-from residiff.prediction import Estimate, Estimator
+from residiff.prediction import Asked, Estimate, Estimator
 
 
 class Known(NamedTuple):

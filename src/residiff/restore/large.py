@@ -17,7 +17,7 @@ from residiff.data.preprocess import BY_HISTOGRAM
 from residiff.denoiser import MASK_FORMS, Denoiser, from_model, to_model
 from residiff.errors import ModelFileError
 from residiff.inference import sampled
-from residiff.nn.local import Whole, localised, sees_the_whole
+from residiff.nn import Whole, localised, sees_the_whole
 from residiff.noise import NoiseField, NoiseSource
 from residiff.prediction import Estimator
 from residiff.recipe import Recipe

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from residiff.data.preprocess import LEVELS, histogram
-from residiff.nn.local import Whole, Window, look
+from residiff.nn import Whole, Window, look
 from residiff.prediction import Estimate, Estimator
 from residiff.restore.sources import Opener, Raw
 from residiff.restore.tiling import Span, Tiling
@@ -29,6 +29,8 @@ SIDE, MIDDLE, LOOKS = 256, 192, 3
 # Parts begin at multiples of it, which every network works in
 SIDE_STEP = 64
 _BAND = 256
+# Bytes that the parts which are looked at together may take
+LOOKING = 2.5e8
 
 # Samples some parts as one image, calling an estimator in place of the network
 SampleParts = Callable[[Estimator, "Sequence[Part]", "Sequence[Raw]"], None]
@@ -174,3 +176,8 @@ class _Noting:
             estimated = self.estimate(x_t, level, x_in, condition)
         self.noted.append(told())
         return estimated
+
+
+def parts_together(each: float) -> int:
+    """How many parts are looked at together by a network that takes so many bytes a pixel, as LOOKING says."""
+    return max(1, min(16, int(LOOKING / (SIDE**2 * each))))

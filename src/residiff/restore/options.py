@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
 from residiff.data import images
 from residiff.data.images import BitDepth, Format
 from residiff.errors import ConfigError, ImageUnsupportedError, check_range
-from residiff.restore.answers import MOST_SAMPLES
-from residiff.restore.tile_size import Tile, parse_tile
 from residiff.seeds import MAX_SEED
 
-MAX_BATCH = 1024
+MAX_BATCH, MOST_SAMPLES = 1024, 1000
+Tile: TypeAlias = int | Literal["auto"]
 
 
 @dataclass(frozen=True)
@@ -163,3 +163,13 @@ def _format_called(name: str | None) -> Format | None:
     except ImageUnsupportedError as error:
         allowed = sorted(suffix[1:] for suffix in images.WRITABLE_SUFFIXES)
         raise ConfigError(f"format is {name!r}; allowed are {', '.join(allowed)}") from error
+
+
+def parse_tile(text: str) -> Tile:
+    """What a user words as auto, or a side in pixels, 0 for none; `ConfigError` if it does not read so."""
+    if text == "auto":
+        return "auto"
+    if not text.isdigit():
+        raise ConfigError(f"tile is {text!r}; give auto, a side in pixels, or 0 for none")
+    check_range("tile", int(text), 0, 65_536)
+    return int(text)

@@ -29,10 +29,12 @@ from residiff.restore.devices import pick_device
 from residiff.restore.keeping import Keeping, Known
 from residiff.restore.kinds import AnyImage, like, to_picture
 from residiff.restore.large import LargePicture
+from residiff.restore.looking import parts_together
 from residiff.restore.memory import memory_errors
+from residiff.restore.options import Tile
 from residiff.restore.planes import blended, fill_hidden, pad_to_multiple
 from residiff.restore.sources import Held, Opener, Sources
-from residiff.restore.tile_size import Tile, bytes_per_pixel, parts_together, tiling_for
+from residiff.restore.tile_size import bytes_per_pixel, tiling_for
 from residiff.restore.tiling import Tiling
 from residiff.sample import State
 from residiff.seeds import MAX_SEED

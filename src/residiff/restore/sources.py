@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -21,6 +21,14 @@ class RowSource(Protocol):
 
     def rows(self, top: int, bottom: int) -> Tensor:
         """Rows `top` to `bottom`, which is left out, (C, n, W) in [0, 1]."""
+        ...
+
+
+class HasRows(Protocol):
+    """A picture that comes by rows."""
+
+    def rows(self) -> Iterator[tuple[Span, Tensor]]:
+        """Rows from top to bottom, and what they are: (3, n, W) in [0, 1]."""
         ...
 
 

@@ -14,12 +14,10 @@ from residiff.data.images import BitDepth, Format, RowReader
 from residiff.errors import ConfigError
 from residiff.files import environment_errors, sha256_of
 from residiff.restore.jobs import Job
-from residiff.restore.large import LargePicture
-from residiff.restore.options import Options
+from residiff.restore.options import Options, Tile
 from residiff.restore.planes import blended
 from residiff.restore.provenance import Provenance, signed_as
-from residiff.restore.sources import Held, Opener, RowSource, Sources
-from residiff.restore.tile_size import Tile
+from residiff.restore.sources import HasRows, Held, Opener, RowSource, Sources
 from residiff.restore.tiling import Tiling
 from residiff.restore.work import Change, Hashes, Restores, provenance_by, settings_of
 
@@ -36,7 +34,7 @@ class RestoresRows(Restores, Protocol):
 
     def large(
         self, tiling: Tiling, opener: Opener, *, steps: int | None = None, seed: int = 0, keep: bool = False
-    ) -> LargePicture:
+    ) -> HasRows:
         """A picture that is read and restored a few rows at a time."""
 
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from residiff.denoiser import Denoiser
 from residiff.errors import ResourceError, is_out_of_memory
-from residiff.nn.local import Whole, local
+from residiff.nn import Whole, given_whole
 from residiff.prediction import Estimate, Estimator, Outputs
 from residiff.restore.keeping import Known
 from residiff.restore.tiling import Span, Tiling
@@ -221,7 +221,7 @@ class StripSampler:
         seen = _Area(core.rows.widened(tiling.halo, tiling.height), core.columns.widened(tiling.halo, tiling.width))
         x_t, level = _asked(strip)
         masks = [each.rows.condition for each in near]
-        with local(self.wholes[strip.call]) if self.wholes else nullcontext():
+        with given_whole(self.wholes[strip.call]) if self.wholes else nullcontext():
             outputs = self.denoiser.outputs(
                 _cut(near, [each.x_t for each in near], seen).to(self.device),
                 level,

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from residiff.errors import ConfigError, check_range
+from residiff.errors import check_range
 from residiff.memory import Held, pretend
 from residiff.recipe import Recipe
-from residiff.restore.looking import SIDE
+from residiff.restore.options import Tile
 from residiff.restore.tiling import Tiling
-
-Tile: TypeAlias = int | Literal["auto"]
 
 # Pixels around a tile that its network is shown, and that are blended, by kind of network; where none is named, of all
 HALOS = {"nafnet": (32, 8)}
@@ -33,18 +30,6 @@ _STRIPS, _STATES = 2, 7
 # Bytes of three float32
 _VALUES = 12
 _PROBE = 256
-# Bytes
-LOOKING = 2.5e8
-
-
-def parse_tile(text: str) -> Tile:
-    """What a user words as auto, or a side in pixels, 0 for none; `ConfigError` if it does not read so."""
-    if text == "auto":
-        return "auto"
-    if not text.isdigit():
-        raise ConfigError(f"tile is {text!r}; give auto, a side in pixels, or 0 for none")
-    check_range("tile", int(text), 0, 65_536)
-    return int(text)
 
 
 def tiling_for(
@@ -92,11 +77,6 @@ def _halved(side: int, least: int, fits: Callable[[int], bool]) -> int:
     while side > least and not fits(side):
         side = max(least, side // 2)
     return side
-
-
-def parts_together(each: float) -> int:
-    """How many parts are looked at together by a network that takes so many bytes a pixel, as LOOKING says."""
-    return max(1, min(16, int(LOOKING / (SIDE**2 * each))))
 
 
 def bytes_per_pixel(recipe: Recipe) -> float:

@@ -22,9 +22,8 @@ from residiff.restore.answers import Answers
 from residiff.restore.budget import Budget
 from residiff.restore.jobs import Job, alike, shown
 from residiff.restore.memory import memory_errors
-from residiff.restore.options import Options, Settings
+from residiff.restore.options import Options, Settings, Tile
 from residiff.restore.provenance import Made, Provenance, signed, stripped
-from residiff.restore.tile_size import Tile
 from residiff.sample import State
 from residiff.version import VERSION
 

@@ -31,6 +31,7 @@ from residiff.train.processes import Processes
 from residiff.train.rules import Descent, epoch_of, learning_rate
 from residiff.train.sharding import gathered, hand_over
 from residiff.train.trackers import Tracker
+from residiff.train.validation import Validation
 from residiff.train.watching import Watcher
 
 logger = logging.getLogger(__name__)
@@ -65,8 +66,9 @@ class Run:
         self.recipe, self.folder = recipe, folder
         self.processes = Processes(torch.device("cpu")) if processes is None else processes
         with memory_errors(NO_ROOM):
-            self.teacher = teacher_of(recipe, teacher, self.processes.device)
-            self.learner = Learner(recipe, self.processes, self.teacher)
+            learned = teacher_of(recipe, teacher, self.processes.device)
+            self.loss = None if learned is None else learned.loss
+            self.learner = Learner(recipe, self.processes, self.loss)
         self.log = RunLog(folder, writes=self.processes.is_first)
         self.step = 0
         self.source = ""
@@ -118,8 +120,8 @@ class Run:
         """
         settings = self.recipe.training
         device = self.processes.device
-        objective = None if self.teacher is None else self.teacher.loss
-        watcher = Watcher(self.recipe, self.folder, self.log, held_out, device, trackers, objective)
+        validation = Validation(self.recipe, held_out, device, self.loss) if held_out else None
+        watcher = Watcher(self.recipe, self.folder, self.log, validation, trackers)
         clock = Clock(settings.save_seconds, settings.batch * settings.accumulate, device)
         with contextlib.closing(self.log), memory_errors(NO_ROOM):
             self._begin(pairs)

@@ -18,13 +18,12 @@ from residiff.data.pair import Pair
 from residiff.data.purposes import LAYERS, UPDATE
 from residiff.denoiser import LOSSES, Denoiser
 from residiff.errors import ConfigError
-from residiff.inference import shown
+from residiff.inference import Criterion, shown
 from residiff.nn import checkpoint_blocks
 from residiff.recipe import Recipe
 from residiff.seeds import generator, seed_of
 from residiff.tensorfile import Take
 from residiff.train.averages import Averages
-from residiff.train.distil import Teacher
 from residiff.train.optimisers import Optimisers
 from residiff.train.processes import Processes
 from residiff.train.rules import draw_times
@@ -62,9 +61,9 @@ class Draws:
 class _Objective(nn.Module):
     """The loss as a module, which is what several processes share."""
 
-    def __init__(self, denoiser: Denoiser, recipe: Recipe, teacher: Teacher | None) -> None:
+    def __init__(self, denoiser: Denoiser, recipe: Recipe, loss: Criterion | None) -> None:
         super().__init__()
-        self.denoiser, self.recipe, self.teacher = denoiser, recipe, teacher
+        self.denoiser, self.recipe, self.loss = denoiser, recipe, loss
 
     def forward(self, pairs: Pair, draws: Draws) -> Tensor:
         """The mean loss of pairs that are on the device."""
@@ -72,8 +71,8 @@ class _Objective(nn.Module):
         batch = shown(self.recipe.network, pairs, device)
         precision = PRECISIONS[settings.precision]
         with torch.autocast(device.type, precision, enabled=precision is not torch.float32):
-            if self.teacher is not None:
-                return self.teacher.loss(self.denoiser, batch, draws.noise)
+            if self.loss is not None:
+                return self.loss(self.denoiser, batch, draws.noise)
             return self.denoiser.loss(
                 batch.x0,
                 batch.x_in,
@@ -93,17 +92,17 @@ class Learner:
     ----------
     recipe : what is trained, and how
     processes : those that share each update, and the device
-    teacher : whose results it learns, where it learns from a model
+    loss : what is minimised, where that is not the denoiser's own loss
     """
 
-    def __init__(self, recipe: Recipe, processes: Processes, teacher: Teacher | None = None) -> None:
+    def __init__(self, recipe: Recipe, processes: Processes, loss: Criterion | None = None) -> None:
         self.recipe, self.processes, self.device = recipe, processes, processes.device
         settings = recipe.training
         self.denoiser = self._sharded() if settings.sharded else self._whole()
         self.backbone = self.denoiser.backbone
         if settings.compiled:
             self.backbone.compile()
-        self.objective = self._shared(_Objective(self.denoiser, recipe, teacher))
+        self.objective = self._shared(_Objective(self.denoiser, recipe, loss))
         self.optimisers = Optimisers(recipe, self.backbone)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "float16")
         self.averages = Averages(self.backbone.state_dict(), settings)

@@ -12,7 +12,7 @@ from residiff.data.pair import Pair
 from residiff.data.purposes import VALIDATION
 from residiff.denoiser import LOSSES, Denoiser, from_model
 from residiff.errors import DivergedError
-from residiff.inference import Shown, sampled, shown
+from residiff.inference import Criterion, Shown, sampled, shown
 from residiff.metrics import psnr, ssim
 from residiff.metrics.similarity import WINDOW
 from residiff.noise import seeded_noise
@@ -26,7 +26,6 @@ EQUAL = 60.0
 # Of a strip, between input and truth
 COLUMNS = 8
 Measure = Callable[[Tensor, Tensor], float]
-Objective = Callable[[Denoiser, Shown, Tensor], Tensor]
 
 
 def decibels(image: Tensor, clean: Tensor) -> float:
@@ -46,7 +45,7 @@ class Validation:
     """
 
     def __init__(
-        self, recipe: Recipe, pairs: Sequence[Pair], device: torch.device, objective: Objective | None = None
+        self, recipe: Recipe, pairs: Sequence[Pair], device: torch.device, objective: Criterion | None = None
     ) -> None:
         self.recipe, self.pairs, self.device, self.objective = recipe, pairs, device, objective
 

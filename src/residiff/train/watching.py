@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
-import torch
+from torch import Tensor
 
 from residiff.data.images import Picture, write
-from residiff.data.pair import Pair
 from residiff.denoiser import Denoiser
 from residiff.errors import ConfigError
 from residiff.recipe import Recipe
 from residiff.train.log import STRIPS, Progress, RunLog, Score
 from residiff.train.trackers import Tracker, Trackers
-from residiff.train.validation import Objective, Validation
 
 VALIDATIONS = 10
 # Of the log, in updates
 EVERY = 10
+
+
+class Validates(Protocol):
+    """What judges weights: `validation.Validation`."""
+
+    def score(self, denoiser: Denoiser, step: int) -> Score:
+        """The figures after update number `step`."""
+
+    def strips(self, denoiser: Denoiser, count: int) -> Tensor:
+        """The first `count` pictures as rows (3, H, W) in [0, 1]."""
 
 
 class Watcher:
@@ -28,10 +37,8 @@ class Watcher:
     Parameters
     ----------
     recipe, folder, log : the run's
-    held_out : pairs to validate by, (3, H, W) in [0, 1]; none for no validation
-    device : where they are restored
+    validation : by the pairs held out; None for none
     trackers : who is told, beside the log
-    objective : what is trained for, where that is not the denoiser's own loss
     """
 
     def __init__(
@@ -39,14 +46,12 @@ class Watcher:
         recipe: Recipe,
         folder: Path,
         log: RunLog,
-        held_out: Sequence[Pair],
-        device: torch.device,
+        validation: Validates | None,
         trackers: Sequence[Tracker],
-        objective: Objective | None = None,
     ) -> None:
         self.recipe, self.folder, self.log = recipe, folder, log
         self.trackers = Trackers(trackers, log)
-        self.validation = Validation(recipe, held_out, device, objective) if held_out else None
+        self.validation = validation
         self.every = recipe.validation.every or max(1, recipe.training.iterations // VALIDATIONS)
 
     def is_due(self, step: int) -> bool:

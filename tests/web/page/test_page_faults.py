@@ -258,7 +258,9 @@ def test_a_picture_is_pasted(opened, png):
 def test_settings_travel_as_link_and_command(opened):
     page = opened("?model=tiny&steps=3&seed=7&samples=2")
     page.get_by_text("The same elsewhere").click()
-    page.wait_for_function("document.querySelector('#link textarea, #link input')?.value.includes('seed=7')")
+    # Each setting that arrives is told anew
+    told = "document.querySelector('#link textarea, #link input')?.value"
+    page.wait_for_function(f"{told}?.endsWith('/?model=tiny&steps=3&seed=7&samples=2')")
     command = page.locator("#command textarea, #command input").input_value()
     assert command == "residiff restore picture.png -o restored/ -m tiny --steps 3 --seed 7 --samples 2"
     link = page.locator("#link textarea, #link input").input_value()

@@ -242,7 +242,7 @@ LACKS = {
         (torch.nn.Conv2d, "forward", _without_memory),
     ),
     "disk": ("restore photos/a.png -o b.png -m low-light", 5, "disk is full: free some space", (os, "fsync", _full)),
-    "disk for a run": ("train tiny -o run --set training.iterations=1", 5, "free some space", (os, "fsync", _full)),
+    "disk for a set": ("data make -o set -k noise -n 1 --size 16", 5, "free some space", (os, "fsync", _full)),
     "disk for a card": ("models share low-light -o hub", 5, "disk is full: free some space", (os, "fsync", _full)),
 }
 

@@ -12,7 +12,6 @@ from residiff.data.pair import Pair
 from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import MASK_FORMS, Denoiser, to_model
 from residiff.errors import ConfigError, check_range
-from residiff.nearest import name_hint
 from residiff.noise import NoiseSource
 from residiff.prediction import Asked
 from residiff.recipe import Network, Recipe
@@ -82,7 +81,7 @@ def sampled(
 def check_order(order: str | None) -> None:
     """Raise `ConfigError` unless `order` is None or a name of `sample.ORDERS`."""
     if order is not None and order not in ORDERS:
-        raise ConfigError(f"no order {order!r}; {name_hint(order, ORDERS)}")
+        raise ConfigError(f"no order {order!r}; there are {', '.join(ORDERS)}")
 
 
 def _moves(recipe: Recipe, steps: int, order: str) -> tuple[Move, ...]:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 def name_hint(name: str, allowed: Iterable[str]) -> str:
-    """What is allowed in place of `name`; before that, where one is near, "did you mean 'onnx'?"."""
+    """What is allowed in place of `name`; behind that, where one is near, "did you mean 'onnx'?"."""
     known = [str(each) for each in allowed]
     near = difflib.get_close_matches(name, known, 1)
     listed = f"allowed are {', '.join(known)}"
-    return f"did you mean {near[0]!r}? {listed.capitalize()}" if near else listed
+    return f"{listed}; did you mean {near[0]!r}?" if near else listed
 
 
 def path_hint(path: Path) -> str:

@@ -131,7 +131,7 @@ MISTAKES = {
     "truth near by": ("evaluate photos msk", 2, "there is no msk; .*did you mean mask"),
     "a set to score near by": ("evaluate --model low-light --data phots", 2, "no folder; .*did you mean photos"),
     "a model in capitals": (f"{RUN.replace('low-light', 'Shadow')}", 4, "no model 'Shadow'; did you mean 'shadow'"),
-    "backend": (f"{RUN} --backend opnx", 2, "backend 'opnx' is not known; did you mean 'onnx'"),
+    "backend": (f"{RUN} --backend opnx", 2, "backend 'opnx' is not known; .*did you mean 'onnx'"),
     "tile": (f"{RUN} --tile many", 2, "tile is 'many'; give auto, a side in pixels, or 0"),
     "a tile too small": (f"{RUN} --tile 7", 2, "tile is 7; allowed are"),
     "budget": (f"{RUN} --budget soon", 2, "budget is 'soon'; give a time for each picture, 2s"),
@@ -166,7 +166,7 @@ MISTAKES = {
     "nothing to compare with": ("evaluate photos", 2, "give their folder after that of the results"),
     "mask without a use": ("evaluate photos photos --mask mask -p perceptual", 2, "takes no mask; leave it out"),
     "weights": ("evaluate photos photos -p lpips", 5, "needs the weights 'alexnet'.*fetch https"),
-    "format of a graph": ("models export low-light -o out --format onx", 2, "'onx'; did you mean 'onnx'"),
+    "format of a graph": ("models export low-light -o out --format onx", 2, "'onx'; .*did you mean 'onnx'"),
     "ending of a graph": ("models export low-light -o out.onx", 2, "ends in '.onx'; did you mean '.onnx'"),
     "steps to tune": ("models tune low-light -o t.safetensors --steps 1,x", 2, "give numbers with commas"),
     "size to count": ("models cost low-light --size 0", 2, "size is 0; allowed are 1 to"),
@@ -242,7 +242,7 @@ LACKS = {
         (torch.nn.Conv2d, "forward", _without_memory),
     ),
     "disk": ("restore photos/a.png -o b.png -m low-light", 5, "disk is full: free some space", (os, "fsync", _full)),
-    "disk for a run": ("train tiny -o run --set training.iterations=1", 5, "free some space", (os, "fsync", _full)),
+    "disk for a set": ("data make -o set -k noise -n 1 --size 16", 5, "free some space", (os, "fsync", _full)),
     "disk for a card": ("models share low-light -o hub", 5, "disk is full: free some space", (os, "fsync", _full)),
 }
 

@@ -55,7 +55,8 @@ class Loading:
             budget=self.budget,
         )
         # An impossible side is told once, not of each picture
-        restorer.tiling(1, 1, options.tile)
+        if options.tile not in ("auto", 0):
+            restorer.tiling(1, 1, options.tile)
         if restorer.recipe.task == "generate":
             raise ConfigError(f"model {restorer.descriptor.name!r} makes pictures from noise; use `residiff generate`")
         return restorer

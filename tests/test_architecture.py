@@ -48,8 +48,8 @@ PUBLIC = {
     "schedule": """AnySchedule BBDM BETAS Coefficient ColdDiffusion ConvertedDDPM DDPM DiffUIR GRIDS Grid I2SB IRSDE
         InDI Increments Level RDDM ResShift ResidualFlow Resfusion SHAPES Schedule even_grid injected_variance
         leading_grid mixed offset_leading_grid published_grid quadratic_grid""",
-    "prediction": """AnyPrediction Clamp Estimate Estimator Noise Outputs Prediction ResNoise Residual ResidualAddNoise
-        ResidualNoise Velocity X0 X0AddNoise X0Noise""",
+    "prediction": """AnyPrediction Asked Clamp Estimate Estimator Noise Outputs Prediction ResNoise Residual
+        ResidualAddNoise ResidualNoise Velocity X0 X0AddNoise X0Noise""",
     "denoiser": """Backbone Denoiser LOSSES Loss MASK_FORMS MaskForm TIME_INPUTS TimeInput coefficient_time from_model
         index_time to_model""",
     "errors": """CheckpointError ConfigError DivergedError ImageDecodeError ImageError ImageTooLargeError

@@ -17,8 +17,8 @@ class Engine(StrEnum):
 
 
 Sources: TypeAlias = Annotated[list[str], typer.Argument(metavar="IN...", help="Pictures or folders; - is stdin.")]
-Output: TypeAlias = Annotated[str, typer.Option("--output", "-o", help="Picture or folder; - is stdout.")]
-Model: TypeAlias = Annotated[str, typer.Option("--model", "-m", help="Bundled, file, folder, hub id.")]
+Output: TypeAlias = Annotated[str, typer.Option("--output", "-o", help="Picture, folder, -.")]
+Model: TypeAlias = Annotated[str, typer.Option("--model", "-m", help="Bundled, file, hub id.")]
 Mask: TypeAlias = Annotated[str | None, typer.Option(metavar="PATH", help="White where to work; or a folder.")]
 Steps: TypeAlias = Annotated[int | None, typer.Option(help="Of sampling; the model's own.")]
 BudgetOf: TypeAlias = Annotated[str | None, typer.Option("--budget", metavar="TIME", help="Or as many as fit.")]
@@ -49,8 +49,8 @@ MaxPixels: TypeAlias = Annotated[int, typer.Option(help="Larger are refused; 150
 AllowTruncated: TypeAlias = Annotated[bool, typer.Option("--allow-truncated", help="Restore what is left.")]
 Set: TypeAlias = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")]
 SaveSteps: TypeAlias = Annotated[bool, typer.Option("--save-steps", help="Write every step's x_t and x_0.")]
-EngineOf: TypeAlias = Annotated[Engine, typer.Option("--engine", help="Here, or by workers.", show_default=False)]
-Address: TypeAlias = Annotated[str | None, typer.Option(help="Of a Ray cluster; else one here.")]
+EngineOf: TypeAlias = Annotated[Engine, typer.Option("--engine", help="ray: docs/cluster.md.", show_default=False)]
+Address: TypeAlias = Annotated[str | None, typer.Option(hidden=True, help="Of a Ray cluster; else one here.")]
 Workers: TypeAlias = Annotated[int | None, typer.Option(help="How many; one a GPU or core.")]
-CpusPerWorker: TypeAlias = Annotated[float | None, typer.Option(help="That each reserves; 0.5.")]
+CpusPerWorker: TypeAlias = Annotated[float | None, typer.Option(hidden=True, help="That each reserves; 0.5.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print as JSON.")]

@@ -170,7 +170,7 @@ def test_there_are_enough_layouts():
 
 OUTSIDE = [
     *(up + name for up in ("../", "../../", "a/../../", "/", "//", "./", "\\", "..\\") for name in ("", "x", "x/y")),
-    "C:\\x", "/etc/x", "x/", "\0", "x\0.png", "../\0", "~/x",
+    "C:\\x", "/etc/x", "x/", "\0", "x\0.png", "../\0", "~/x", "x\\y",
 ]  # fmt: skip
 LINKS = {
     "to a folder beside": ("out/sub", "elsewhere"),

@@ -23,6 +23,11 @@ COMMANDS = [line.split("  #")[0].strip() for line in BLOCKS.splitlines() if line
 SHORTER = {
     "-n 485": "-n 2",
     "--size 256": "--size 64",
+    "huge.tif": "photo.png",
+    "restored/photo.png": "restored/a.png",
+    # A cluster is started by tests/restore/test_ray.py
+    " --engine ray": "",
+    "residiff serve": "residiff serve --help",
     "-o runs/auto": "-o runs/auto --alpha-rate 0.1",
     "--recipe rddm-lol": "",
 }
@@ -43,7 +48,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
-    Image.fromarray(pixels[..., 0]).save(tmp_path / "shadow.png")
+    for mask in ("shadow.png", "hole.png"):
+        Image.fromarray(pixels[..., 0]).save(tmp_path / mask)
     torch.save({"step": 80, "model": _published()}, tmp_path / "model-80.pt")
     monkeypatch.chdir(tmp_path)
     return tmp_path

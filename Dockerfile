@@ -10,8 +10,8 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /opt/residiff
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY src ./src
-# torch first, from its index alone: for an open range pip may fetch gigabytes of CUDA
-RUN python -m pip install -c constraints.txt --index-url $TORCH_INDEX torch
+# torch first: from PyPI pip would fetch gigabytes of CUDA. Of one version pip prefers the build with a local label, +cpu say
+RUN python -m pip install -c constraints.txt --index-url $TORCH_INDEX --extra-index-url https://pypi.org/simple torch
 RUN python -m pip install -c constraints.txt ".[web,hub,onnx,openvino]"
 RUN useradd --create-home --uid 10001 residiff && mkdir /data && chown residiff /data
 

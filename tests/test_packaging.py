@@ -93,6 +93,28 @@ def test_the_page_says_that_no_image_was_built():
     assert "No image was built" in (ROOT / "docs" / "install.md").read_text("utf-8")
 
 
+OFFLINE = """
+import sys
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        raise AssertionError(f"{event} {arguments}")
+
+sys.addaudithook(refuse)
+import socket, torch, residiff
+if sys.argv[1:]:
+    socket.create_connection(("127.0.0.1", 9))
+residiff.load("denoise")(torch.full((3, 16, 16), 0.5))
+"""
+
+
+def test_importing_and_restoring_open_no_connection(python):
+    done = python(OFFLINE)
+    assert done.returncode == 0, done.stderr
+    planted = python(OFFLINE, "connect")
+    assert planted.returncode != 0 and "AssertionError: socket." in planted.stderr
+
+
 # -- the notebook
 
 

@@ -247,8 +247,12 @@ def _type(setting: dict[str, Any]) -> str:
 
 def _range(setting: dict[str, Any]) -> str:
     words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
-    said = [f"{word} {setting[key]:g}" for key, word in words.items() if key in setting]
+    said = [f"{word} {_number(setting[key])}" for key, word in words.items() if key in setting]
     return f" {' '.join(said)}" if said else ""
+
+
+def _number(value: float) -> str:
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:g}"
 
 
 # -- HTTP

@@ -215,6 +215,7 @@ def test_both_papers_are_told_symbol_by_symbol():
 def formulas() -> list[str]:
     text = FENCE.sub("", "\n".join(TEXTS[f"docs/{path.name}"] for path in PAGES))
     blocks = re.findall(r"^\$\$\n(.*?)^\$\$$", text, re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^ {4,}.*$", "", text, flags=re.MULTILINE)
     rest = re.sub(r"`[^`\n]*`", "", re.sub(r"^\$\$\n.*?^\$\$$", "", text, flags=re.DOTALL | re.MULTILINE))
     return blocks + re.findall(r"\$([^$\n]+)\$", rest)
 
@@ -311,7 +312,7 @@ def test_the_references_name_every_command_option_and_setting():
     assert len(commands) > 30
     for name, command in commands:
         part = made["command-line.md"].partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-        for parameter in command.params:
+        for parameter in (each for each in command.params if not each.hidden):
             assert parameter.param_type_name == "argument" or parameter.opts[0] in part, f"{name} {parameter.name}"
     for setting in ("total_noise", "learning_rate", "readjusted", "from_masks"):
         assert f"| `{setting}` |" in made["recipe-settings.md"]

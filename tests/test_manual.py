@@ -36,8 +36,6 @@ NOT_PARSED = {
 # What is in Python that cannot be run here, and why
 NOT_RUN = {"somebody/denoise": "asks the hub", "woven.toml": "needs the example of a plug-in to be installed"}
 SHORTER = {'["training.iterations=20"]': '["training.iterations=2", "training.batch=1", "data.window=4"]'}
-# Of which the manual speaks and this version has none yet; no exception any more once it is there
-AHEAD = {"serve"}
 
 
 def fenced(text: str, *languages: str) -> list[str]:
@@ -73,10 +71,6 @@ def command_of(words: list[str]) -> tuple[object, list[str], str]:
     return command, words, name
 
 
-def is_ahead(words: list[str]) -> bool:
-    return words[:1] != [] and words[0] in AHEAD and words[0] not in typer.main.get_command(app).commands
-
-
 COMMANDS = [(page, line) for page, text in TEXTS.items() for line in dict.fromkeys(shell_lines(text))]
 
 
@@ -105,8 +99,6 @@ def test_the_commands_parse(page, line):
 
 
 def check(words):
-    if is_ahead(words):
-        return
     command, rest, name = command_of([word for word in words if word not in COMMON])
     assert "commands" not in vars(command), f"{name} {rest} is no command"
     command.make_context(name, rest)
@@ -126,7 +118,7 @@ def mentioned() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "code"), mentioned(), ids=[code for _, code in mentioned()])
 def test_commands_within_sentences_are_there(page, code):
     words = code.split()[1:]
-    if words[0].isupper() or is_ahead(words):
+    if words[0].isupper():
         return
     command, rest, name = command_of([word for word in words if word not in COMMON])
     assert name != "residiff", f"{page}: {code}"

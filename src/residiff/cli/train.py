@@ -85,8 +85,7 @@ def train(
         silence()
     changes, teacher = [*(set_ or []), *(["validation.on=test"] if choose_on_test else [])], _model(distill)
     chosen = _chosen(recipe, teacher, steps, changes)
-    if auto_batch:
-        chosen = _fitted(chosen, place, output if resume else None)
+    chosen = _fitted(chosen, place, output if resume else None) if auto_batch else chosen
     if probe:
         return _probe(chosen, output, data, place, 600.0 if budget is None else budget, workers)
     task = Task(chosen, training_data(chosen, data), data, output, place, workers)

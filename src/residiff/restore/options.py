@@ -15,6 +15,14 @@ from residiff.errors import ConfigError, ImageUnsupportedError, check_range
 from residiff.seeds import MAX_SEED
 
 MAX_BATCH, MOST_SAMPLES = 1024, 1000
+RANGES = {
+    "strength": (0, 1),
+    "quality": (1, 100),
+    "max-pixels": (1, 10**12),
+    "seed": (0, MAX_SEED),
+    "batch": (1, MAX_BATCH),
+    "samples": (1, MOST_SAMPLES),
+}
 Tile: TypeAlias = int | Literal["auto"]
 
 
@@ -82,12 +90,9 @@ class Options:
         antithetic: bool = False,
     ) -> Options:
         """Options as a user words them; `ConfigError` names what cannot be."""
-        check_range("strength", strength, 0, 1)
-        check_range("quality", quality, 1, 100)
-        check_range("max-pixels", max_pixels, 1, 10**12)
-        check_range("seed", seed, 0, MAX_SEED)
-        check_range("batch", batch, 1, MAX_BATCH)
-        check_range("samples", samples, 1, MOST_SAMPLES)
+        given = (strength, quality, max_pixels, seed, batch, samples)
+        for (name, (least, most)), value in zip(RANGES.items(), given, strict=True):
+            check_range(name, value, least, most)
         if antithetic and samples == 1:
             raise ConfigError("--antithetic pairs samples, and there is one; give --samples 2 or more, or leave it out")
         if samples > 1 and save_steps:

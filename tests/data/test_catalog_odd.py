@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import pickle
 import re
+import subprocess
+import sys
 from multiprocessing.pool import ThreadPool
 
 import pytest
@@ -156,18 +158,27 @@ def data_of(part):
     return part.data()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there are no forks")
-def test_a_database_is_read_by_forks_and_by_threads(tmp_path):
-    """One that their parent has open, and by another path."""
-    folder = make_tree("lsun", tmp_path / "set", pairs=40, test=1)
-    (tmp_path / "link").symlink_to(folder)
+def readings(folder, link):
+    """Whether what forks read of a database that their parent has open, and threads, is what it reads itself."""
     parts = open_set(folder, domains=("bedroom",)).columns["clean"]
     expected = [part.data() for part in parts]
     assert len(set(expected)) == 40
     for how in (multiprocessing.get_context("fork").Pool, ThreadPool):
         with how(2) as pool:
             assert pool.map(data_of, list(parts)) == expected
-    assert open_set(tmp_path / "link", domains=("bedroom",)).columns["clean"][3].data() == expected[3]
+    assert open_set(link, domains=("bedroom",)).columns["clean"][3].data() == expected[3]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no forks")
+def test_a_database_is_read_by_forks_and_by_threads(tmp_path):
+    """One that their parent has open, and by another path; in a process without the suite's threads."""
+    folder = make_tree("lsun", tmp_path / "set", pairs=40, test=1)
+    (tmp_path / "link").symlink_to(folder)
+    program = "import sys, pathlib, test_catalog_odd as t; t.readings(*map(pathlib.Path, sys.argv[1:]))"
+    command = [sys.executable, "-c", program, folder, tmp_path / "link"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_large_set_is_listed_in_a_moment(tmp_path):

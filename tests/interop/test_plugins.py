@@ -161,7 +161,7 @@ def test_nothing_imports_a_plugin_unasked(site, cli, picture_file, tiny_file, tm
 
 
 def test_no_metadata_is_read_for_residiffs_own_names(monkeypatch):
-    monkeypatch.setattr(plugins.metadata, "entry_points", lambda **_: pytest.fail("read"))
+    monkeypatch.setattr(plugins.tables.metadata, "entry_points", lambda **_: pytest.fail("read"))
     plugins.found.cache_clear()
     recipe.override(recipe.read("tiny"), ["schedule.kind=resfusion", "schedule.length=12"])
     assert DEGRADATIONS["noise"] and LAYOUTS["paired"] and PROTOCOLS["rgb-8bit-full"] and "noise" in DEGRADATIONS

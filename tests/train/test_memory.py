@@ -167,7 +167,7 @@ for resume in (False, True):
 
 
 def test_the_machine_says_what_is_free_and_a_limit_makes_it_less(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr("residiff.memory.CGROUP", tmp_path)
     assert 0.5 < available(CPU) / psutil.virtual_memory().available < 2
     for name, text in (("max", "7000000\n"), ("current", "5000000\n"), ("stat", "anon 3\ninactive_file 1000000\n")):
         (tmp_path / f"memory.{name}").write_text(text)

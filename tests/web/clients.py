@@ -5,6 +5,7 @@ import http.client
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import httpx
@@ -63,6 +64,12 @@ class Place:
             return told
 
 
+def alone(coroutine):
+    """Run it in a thread of its own: in this one a browser's loop may be running."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
 @dataclass
 class Load:
     """What many clients saw.
@@ -87,7 +94,7 @@ def load(place, corpus, count, seconds):
     watch = threading.Thread(target=_health, args=(place, seen, stop))
     watch.start()
     try:
-        asyncio.run(_ask(place, corpus, count, seconds, seen))
+        alone(_ask(place, corpus, count, seconds, seen))
     finally:
         stop.set()
         watch.join()

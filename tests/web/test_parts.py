@@ -1,12 +1,12 @@
 """The parts of the server by themselves: what passes between the processes, the guard, names, where a job stands."""
 
-import asyncio
 import json
 import multiprocessing
 import threading
 
 import pytest
 import torch
+from clients import alone
 
 from residiff.data import images
 from residiff.data.images import Format
@@ -150,7 +150,7 @@ def through_guard(settings, app, messages, headers=()):
 
     scope = {"type": "http", "method": "POST", "path": "/v1/restore", "headers": list(headers)}
     guard = Guard(app, settings, lambda *request: counted.append(request))
-    asyncio.run(guard(scope, receive, send_))
+    alone(guard(scope, receive, send_))
     return sent, counted
 
 

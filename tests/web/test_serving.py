@@ -336,7 +336,7 @@ def test_the_worker_does_not_outlive_the_server(program, models):
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
 def test_open_doors_are_warned_of(cli, monkeypatch, host, warned):
-    monkeypatch.setattr("residiff.web.http.serve", lambda settings, started: started("http://here") or 0)
+    monkeypatch.setattr("residiff.web.http.serve", lambda settings, started, mount=None: started("http://here") or 0)
     run = cli("serve", "--host", host)
     assert run.code == 0 and "listening at http://here" in run.err and ("RESIDIFF_TOKEN" in run.err) == warned
     monkeypatch.setenv("RESIDIFF_TOKEN", "secret")

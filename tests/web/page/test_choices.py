@@ -3,6 +3,7 @@
 import random
 import shlex
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import pytest
@@ -96,7 +97,7 @@ def test_the_program_reads_the_command_as_the_settings(name):
         expected = replace(choices, format=None)
         assert read["sources"] == [name if not name.startswith("-") else f"./{name}"] and read["output"] == "restored/"
         assert read["format"] == (choices.format.value if choices.format else None)
-        assert read["mask"] is None or str(read["mask"]) == "-mask.png"
+        assert read["mask"] is None or str(Path(read["mask"])) == "-mask.png"
         assert {field: read[field] for field in vars(expected) if field != "format"} == {
             field: value for field, value in vars(expected).items() if field != "format"
         }

@@ -1,6 +1,5 @@
 """How the program ends: its exit codes, what a signal leaves behind, and what it does without network and extras."""
 
-import contextlib
 import re
 import shutil
 import signal
@@ -10,7 +9,6 @@ import time
 import pytest
 
 from residiff import files
-from residiff.cli import console
 from residiff.data import images
 from residiff.errors import DivergedError
 
@@ -91,29 +89,41 @@ def test_a_signal_ends_the_run_between_whole_files(program, tiny_file, picture_f
         assert images.read(tmp_path / "out" / name).pixels.shape == (3, 40, 40)
 
 
+SWALLOWED = """
+import contextlib, signal, sys
+
+from residiff import restore
+from residiff.cli import main
+
+number, *arguments = sys.argv[1:]
+restored = restore.restore_all
+
+
+def raised_in_a_callback(*arguments, **options):
+    for count, outcome in enumerate(restored(*arguments, **options)):
+        if count == 1:
+            with contextlib.suppress(SystemExit):
+                signal.raise_signal(int(number))
+        yield outcome
+
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+restore.restore_all = raised_in_a_callback
+sys.argv = ["residiff", "restore", *arguments]
+main()
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_whose_exception_a_callback_swallowed_ends_the_run_at_the_next_file(
-    cli, tiny_file, picture_file, tmp_path, number, monkeypatch
+    python, tiny_file, picture_file, tmp_path, number
 ):
-    from residiff import restore
-
     for index in range(30):
         picture_file(f"in/{index:02d}.png", seed=index)
-    restored = restore.restore_all
-
-    def raised_in_a_callback(*arguments, **options):
-        for count, outcome in enumerate(restored(*arguments, **options)):
-            if count == 1:
-                with contextlib.suppress(SystemExit):
-                    signal.raise_signal(number)
-            yield outcome
-
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    monkeypatch.setattr(restore, "restore_all", raised_in_a_callback)
-    monkeypatch.setattr(console, "_signals", [])
-    done = cli("restore", tmp_path / "in", "-o", tmp_path / "out", "-m", tiny_file)
-    assert done.code == 128 + number
-    made = names_in(tmp_path / "out")
+    output = tmp_path / "out"
+    done = python(SWALLOWED, str(int(number)), str(tmp_path / "in"), "-o", str(output), "-m", str(tiny_file))
+    assert done.returncode == 128 + number, done.stderr
+    made = names_in(output)
     assert made >= {"00.png", "01.png"} and "29.png" not in made
 
 

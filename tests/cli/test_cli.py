@@ -382,7 +382,8 @@ def test_evaluate_as_json(cli, tmp_path):
     done = cli("evaluate", tmp_path / "set/degraded", tmp_path / "set/clean", "--json")
     assert done.code == 0, done.err
     report = json.loads(done.out)
-    assert {"format_version", "version", "protocol", "count", "mean", "images"} <= set(report)
+    stated = {"format_version", "version", "protocol", "label", "count", "inputs"}
+    assert set(report) == stated | {"mean", "images"}
     assert [image["name"] for image in report["images"]] == ["000000", "000001"]
     for key in ("psnr", "ssim"):
         scores = [image[key] for image in report["images"]]

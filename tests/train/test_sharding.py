@@ -179,6 +179,7 @@ def run_in_parts(folder):
     next(steps), next(steps)
     _, found["save"] = peak(run.save, total)
     again = Run(RECIPE, folder, processes)
+    found["share"] = sum(4 * local(value).numel() for value in again.learner.backbone.state_dict().values()) / total
     state, found["load"] = peak(lambda: load(folder, 2, again.learner.taking()), total)
     _, found["resume"] = peak(lambda: again.resume(state), total)
     again.log.scores.clear()
@@ -242,7 +243,9 @@ def test_no_process_ever_holds_the_whole(found, rank):
     assert BLOCKS * run["block"] > 0.9
     assert run["build"] < 0.5 + 2 * run["block"] + run["rest"]
     # Weights, their average and two moments; the first has the larger part of what cannot be halved
-    assert run["load"] < 4 * (0.5 + 2 * run["largest"])
+    assert 0.48 < run["share"] < 0.52
+    # Beside these a few copies of one tensor on its way, and what is rounded up of small ones
+    assert run["load"] < 4 * (run["share"] + run["largest"]) + 0.001
     assert run["resume"] < run["largest"]
     assert run["save"] < (0.001, 1.1 * run["largest"])[rank == 0]
     # As many blocks as are on their way through gloo

@@ -267,8 +267,7 @@ def test_20_workers_that_are_killed_with_requests_in_flight(live, jobs, photo):
             time.sleep(0.005)
         assert live.get("/healthz").status_code == 200 and live.get("/readyz").status_code == 503
         live.wait_ready()
-        # Ten seconds on a machine that has nothing else to do
-        assert time.monotonic() - began < 60
+        assert time.monotonic() - began <= 10
         for thread in asked:
             thread.join()
         assert len(answers) == 10 and {answer.status_code for answer in answers} <= {200, 503}

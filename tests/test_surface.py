@@ -15,10 +15,10 @@ PACKAGE = Path(residiff.__file__).parent
 NAMES = {
     "residiff": "Descriptor Restorer __version__ load",
     "residiff.restore": """Answers Budget Decoded Descriptor Estimate Failures Gallery Generated Job Manifest Options
-        Origin Outcome Provenance Record Rerun Restorer Result Shard Sources There Watcher check_sizes compute decode
-        descriptors encode estimate find_mask find_model find_source gaps generate in_order left_to_do load
-        memory_errors origin parse_seconds pick_device plan provenance_of rerun restore_all restore_bytes
-        restore_file restore_stream survey write_failures""",
+        Origin Outcome Provenance Record Rerun Restorer Result Shard Sources There Watcher answers_to check_sizes
+        compute decode descriptors encode estimate find_mask find_model find_source gaps generate in_order
+        left_to_do load memory_errors origin parse_seconds pick_device plan provenance_of rerun restore_all
+        restore_bytes restore_file restore_stream survey write_failures""",
     "residiff.data.images": """Array BitDepth encode fetch Format format_like format_of from_array from_pil ImageFile
         images_by_name ImageWarning in_unit_range list_images MAX_PIXELS Metadata open_rows Picture planes_of
         provenance_of read READABLE_SUFFIXES RowReader RowWriter size_of to_array to_pil with_provenance WRITABLE

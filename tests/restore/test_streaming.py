@@ -1,6 +1,7 @@
 """Pictures that are never held: the same results as of held ones, through the same manifest, in bounded memory."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from residiff.data import images
 from residiff.data.images import Format, Metadata, Picture
 from residiff.errors import ConfigError, ImageDecodeError
 from residiff.files import sha256_of
-from residiff.restore import Manifest, Options, There, plan, provenance_of, restore_all, streaming
+from residiff.restore import Manifest, Options, There, left_to_do, plan, provenance_of, restore_all, streaming
 
 
 @pytest.fixture
@@ -126,6 +127,20 @@ def test_damage_fails_it_alone_and_leaves_nothing(tiny, small, tmp_path):
     done = restored([tmp_path / "in"], tmp_path / "out", tiny, Options(steps=1, tile=64))
     assert isinstance(done[0].error, ImageDecodeError) and done[1].error is None
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png"]
+
+
+def test_sources_that_are_no_files_any_more_are_left_to_do_and_not_waited_for(tiny, tmp_path):
+    for name in ("gone.png", "pipe.png"):
+        photo(tmp_path / "in" / name)
+    options, manifest = Options(steps=1), Manifest(tmp_path / "out")
+    restored([tmp_path / "in"], tmp_path / "out", tiny, options, manifest=manifest)
+    jobs = plan([tmp_path / "in"], tmp_path / "out", options)
+    for job in jobs:
+        job.source.unlink()
+    os.mkfifo(tmp_path / "in/pipe.png")
+    manifest.read()
+    assert left_to_do(jobs, tiny, options, there=There.RESUME, manifest=manifest) == jobs
+    manifest.close()
 
 
 # ---------------------------------------------------------------- memory, through the command

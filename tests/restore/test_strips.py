@@ -220,3 +220,12 @@ def test_weights_add_up_to_one(length, core, overlap) -> None:
 def test_tiles_that_do_not_fit_together(sides) -> None:
     with pytest.raises(ConfigError):
         Tiling(*sides)
+
+
+@pytest.mark.parametrize("across", [0, 48])
+def test_what_all_tiles_are_shown(across) -> None:
+    tiling = Tiling(136, 152, 8, 32, 16, 8, across)
+    areas = [
+        row.widened(16, 136).size * column.widened(16, 152).size for row in tiling.strips for column in tiling.columns
+    ]
+    assert tiling.shown == sum(areas) > 136 * 152

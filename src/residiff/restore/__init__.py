@@ -19,7 +19,17 @@ from residiff.restore.provenance import Provenance, provenance_of
 from residiff.restore.rerunning import Origin, Rerun, find_mask, find_model, find_source, origin, rerun
 from residiff.restore.restorer import Descriptor, Restorer
 from residiff.restore.watch import Watcher
-from residiff.restore.work import Decoded, Result, Sources, compute, decode, encode, restore_bytes, restore_file
+from residiff.restore.work import (
+    Decoded,
+    Result,
+    Sources,
+    answers_to,
+    compute,
+    decode,
+    encode,
+    restore_bytes,
+    restore_file,
+)
 
 __all__ = [
     "Answers",
@@ -44,6 +54,7 @@ __all__ = [
     "Sources",
     "There",
     "Watcher",
+    "answers_to",
     "check_sizes",
     "compute",
     "decode",

@@ -12,7 +12,7 @@ from typing import Protocol
 from residiff.data import images
 from residiff.data.images import BitDepth, Format, RowReader
 from residiff.errors import ConfigError
-from residiff.files import environment_errors, sha256_of
+from residiff.files import sha256_of
 from residiff.restore.jobs import Job
 from residiff.restore.options import Options, Tile
 from residiff.restore.planes import blended
@@ -65,9 +65,12 @@ def tiling_of(job: Job, restorer: RestoresRows, options: Options, format: Format
 
 
 def hashes_of(job: Job) -> Hashes:
-    """SHA-256 of a job's files, of which little is in memory at a time; `ResourceError` if one cannot be read."""
-    with environment_errors(job.source):
-        return sha256_of(job.source), None if job.mask is None else sha256_of(job.mask)
+    """SHA-256 of a job's files, of which little is in memory at a time; `ImageDecodeError` if one cannot be read."""
+    for path in (job.source, job.mask):
+        if path is not None:
+            # What is no file, a pipe say, would be waited for
+            images.fetch(path, 1)
+    return sha256_of(job.source), None if job.mask is None else sha256_of(job.mask)
 
 
 def restore_rows(

@@ -88,6 +88,12 @@ class Tiling:
         """The columns of each tile."""
         return _cut(self.width, self.across or self.core)
 
+    @property
+    def shown(self) -> int:
+        """How many pixels all tiles are shown, with their halos."""
+        rows = sum(span.widened(self.halo, self.height).size for span in self.strips)
+        return rows * sum(span.widened(self.halo, self.width).size for span in self.columns)
+
     def weights(self, span: Span, length: int) -> Tensor:
         """The weights of a tile along a side of `length`, over its core and overlap."""
         used = span.widened(self.overlap, length)

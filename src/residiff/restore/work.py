@@ -207,7 +207,11 @@ def compute(decoded: Decoded, restorer: Restores, options: Options, target: Path
     """
     picture, mask, asked = decoded.picture, decoded.mask, options
     if asked.samples > 1:
-        return _answers(decoded, restorer, asked, target)
+        answers = answers_to(decoded, restorer, asked)
+        if target is not None:
+            images.write(target.with_suffix(".deviation.png"), answers.deviation_picture())
+            images.write(target.with_suffix(".doubt.png"), answers.doubt())
+        return answers.mean
     if target is None or not asked.save_steps:
         return restorer.restore(
             picture,
@@ -225,9 +229,9 @@ def compute(decoded: Decoded, restorer: Restores, options: Options, target: Path
     return restorer.picture_of(state.x, picture, asked.strength)
 
 
-def _answers(decoded: Decoded, restorer: Restores, options: Options, target: Path | None) -> Picture:
-    """The mean of several samples."""
-    answers = restorer.answers(
+def answers_to(decoded: Decoded, restorer: Restores, options: Options) -> Answers:
+    """Restore a picture as often as the options say."""
+    return restorer.answers(
         decoded.picture,
         decoded.mask,
         count=options.samples,
@@ -238,10 +242,6 @@ def _answers(decoded: Decoded, restorer: Restores, options: Options, target: Pat
         tile=options.tile,
         keep=options.keep,
     )
-    if target is not None:
-        images.write(target.with_suffix(".deviation.png"), answers.deviation_picture())
-        images.write(target.with_suffix(".doubt.png"), answers.doubt())
-    return answers.mean
 
 
 def encode(

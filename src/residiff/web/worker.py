@@ -28,7 +28,7 @@ import torch
 from residiff.data import images
 from residiff.data.images import Format, ImageFile
 from residiff.errors import ModelFileError, ResidiffError
-from residiff.restore import Decoded, Options, Restorer, Sources, compute, decode, encode, memory_errors
+from residiff.restore import Decoded, Options, Restorer, Sources, answers_to, compute, decode, encode, memory_errors
 from residiff.web.faults import CANCELLED, Failure
 from residiff.web.watching import StoppedError, Watch
 from residiff.web.wire import Message, receive, send
@@ -205,7 +205,7 @@ def _watch(
     height, width = decoded.picture.pixels.shape[1:]
     steps = (restorer.descriptor.steps if options.steps is None else options.steps) * options.samples
     tiling = restorer.tiling(height, width, options.tile)
-    tiled = 0.0 if tiling is None else (1 + 2 * tiling.halo / tiling.core) ** 2 * tiling.height * tiling.width
+    tiled = 0.0 if tiling is None else tiling.shown
     return Watch((height, width), steps, tell, is_stopping, shows_steps, tiled_pixels=tiled)
 
 
@@ -213,17 +213,7 @@ def _computed(decoded: Decoded, restorer: Restorer, options: Options) -> tuple[i
     """The restored picture, and of several samples where they disagree."""
     if options.samples == 1:
         return compute(decoded, restorer, options), {}
-    answers = restorer.answers(
-        decoded.picture,
-        decoded.mask,
-        count=options.samples,
-        antithetic=options.antithetic,
-        steps=options.steps,
-        seed=options.seed,
-        strength=options.strength,
-        tile=options.tile,
-        keep=options.keep,
-    )
+    answers = answers_to(decoded, restorer, options)
     pictures = {"deviation.png": answers.deviation_picture(), "doubt.png": answers.doubt()}
     return answers.mean, {name: images.encode(picture, Format.PNG) for name, picture in pictures.items()}
 

@@ -5,6 +5,7 @@ import shutil
 
 import odd_models
 import pytest
+import torch
 from PIL import Image
 
 from residiff.web import Jobs, Settings
@@ -27,7 +28,9 @@ def settings(models):
     """`settings(**changes)`: of a queue over them."""
 
     def make(**changes):
-        chosen = {"models": tuple(map(str, models.values())), "device": "cpu", "threads": 1, "queue": 4, "loaded": 5}
+        chosen = {"models": tuple(map(str, models.values())), "device": "cpu", "queue": 4, "loaded": 5}
+        # As many threads as here, for the bytes of a result name them
+        chosen |= {"threads": torch.get_num_threads()}
         return Settings(**{**chosen, "grace": 2.0, "deadline": 30.0, "max_pixels": 100_000, "max_work": 3.0, **changes})
 
     return make

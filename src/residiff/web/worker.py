@@ -6,8 +6,6 @@ ends by itself.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
 import logging
 import os
@@ -28,6 +26,7 @@ import torch
 from residiff.data import images
 from residiff.data.images import Format, ImageFile
 from residiff.errors import ModelFileError, ResidiffError
+from residiff.memory import give_back
 from residiff.restore import Decoded, Options, Restorer, Sources, answers_to, compute, decode, encode, memory_errors
 from residiff.web.faults import CANCELLED, Failure
 from residiff.web.watching import StoppedError, Watch
@@ -88,7 +87,8 @@ def work(connection: Connection, setup: Setup) -> None:
         job = desk.next()
         _answer(desk, library, job)
         del job
-        _give_back()
+        gc.collect()
+        give_back()
 
 
 class _Desk:
@@ -216,11 +216,3 @@ def _computed(decoded: Decoded, restorer: Restorer, options: Options) -> tuple[i
     answers = answers_to(decoded, restorer, options)
     pictures = {"deviation.png": answers.deviation_picture(), "doubt.png": answers.doubt()}
     return answers.mean, {name: images.encode(picture, Format.PNG) for name, picture in pictures.items()}
-
-
-def _give_back() -> None:
-    """Return to the system what the last job took; glibc keeps it otherwise."""
-    gc.collect()
-    # Only glibc has it
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)

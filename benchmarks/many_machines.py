@@ -20,28 +20,14 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from mixed import make_pictures
 
 import residiff
-from residiff.data import images
-from residiff.data.images import Picture
-from residiff.data.synthetic import clean_image
 from residiff.files import write_bytes
 from residiff.restore import Job, Manifest, Options, Outcome, Restorer, plan, restore_all
 from residiff.restore.cluster import Cluster, Loading, connected, restore_on_ray
-from residiff.seeds import generator
 
-SIDES = (160, 192, 224, 256, 320)
 COUNTS = (0, 1, 2)
-
-
-def make_pictures(folder: Path, count: int) -> None:
-    """So many noisy procedural pictures, whose sizes are mixed as a seed has it."""
-    source = generator(0)
-    for number in range(count):
-        height, width = (SIDES[int(torch.randint(len(SIDES), (), generator=source))] for _ in range(2))
-        clean = clean_image(number, (height, width))
-        noisy = (clean + 25 / 255 * torch.randn(clean.shape, generator=source)).clamp(0, 1)
-        images.write(folder / f"{number:04d}.png", Picture(noisy))
 
 
 def steady(outcomes: Iterable[Outcome]) -> float:

@@ -1,5 +1,6 @@
 """The queue: results are those of the command line, and whatever happens to the worker, each job comes to its end."""
 
+import json
 import os
 import signal
 import time
@@ -17,7 +18,7 @@ from residiff.errors import ConfigError, ImageDecodeError, ImageTooLargeError, I
 from residiff.restore import Restorer, provenance_of, restore_file
 from residiff.restore.jobs import Job as FileJob
 from residiff.web import BusyError, Jobs, JobState, Settings, TooMuchWorkError, UnknownModelError, Work
-from residiff.web.watching import PREVIEW_SIDE
+from residiff.web.watching import COEFFICIENTS, PREVIEW_SIDE
 
 SLOW = odd_models.SLOW
 
@@ -103,13 +104,15 @@ def test_samples_and_steps_can_be_looked_at(jobs, photo, models):
     np.testing.assert_allclose(shown.pixels, answers.deviation_picture().pixels, atol=1e-4)
     one = outcome(jobs.submit(Work(photo(), model="tiny", steps=2, show_steps=True))).result
     kinds = ("noise", "residual", "x", "x0")
-    assert sorted(one.more) == [f"{step:02d}-{kind}.png" for step in range(2) for kind in kinds]
+    assert sorted(one.more) == [*(f"{step:02d}-{kind}.png" for step in range(2) for kind in kinds), "levels.json"]
     states = list(Restorer(load_model(models["tiny"])).states(images.read(photo()), steps=2))
     for number, state in enumerate(states[:-1]):
         for kind, values, reach in (("x", state.x, 1), ("residual", state.estimate.residual, 2)):
             shown = images.read(one.more[f"{number:02d}-{kind}.png"]).pixels
             wanted = (values[0, :, :32, :48] / (2 * reach) + 0.5).clamp(0, 1)
             np.testing.assert_allclose(shown, wanted, atol=0.5001 / 255)
+    told = json.loads(one.more["levels.json"])
+    assert told == [{name: getattr(state.level, name) for name in COEFFICIENTS} for state in states[:-1]]
 
 
 def test_cancelling_takes_effect_within_a_step(jobs, photo):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -15,12 +17,17 @@ from residiff.data import images
 from residiff.data.images import Format, Picture
 from residiff.prediction import Estimate
 from residiff.restore import Restorer
+from residiff.schedule import Level
 from residiff.web.work import Progress
 
 PREVIEW_SIDE, SHOWN_SIDE = 384, 512
 # Seconds between previews, which take time as well
 _EVERY = 0.15
 _QUALITY = 80
+
+
+# Of a level, what is told beside the pictures of each step
+COEFFICIENTS = ("t", "signal", "residual", "noise")
 
 
 class StoppedError(Exception):
@@ -50,6 +57,7 @@ class Watch:
     _step: int = 0
     _previewed: float = float("-inf")
     _seen: float = 0.0
+    _levels: list[dict[str, float]] = field(default_factory=list)
 
     @contextlib.contextmanager
     def following(self, restorer: Restorer) -> Iterator[None]:
@@ -73,20 +81,20 @@ class Watch:
                 self._step = step
                 self.tell(Progress(step, self.steps), None)
 
-    def _estimated(self, module: nn.Module, given: tuple[Tensor, ...], estimate: Estimate) -> None:
+    def _estimated(self, module: nn.Module, given: tuple[Any, ...], estimate: Estimate) -> None:
         if self.tiled_pixels:
             return
         self._step += 1
         progress = Progress(self._step, max(self.steps, self._step))
         if self.shows_steps:
-            self._show(given[0], estimate)
+            self._show(given[0], given[1], estimate)
         preview, now = None, time.monotonic()
         if now - self._previewed > _EVERY and progress.step < progress.steps:
             self._previewed = now
             preview = images.encode(self._small(estimate.x0, PREVIEW_SIDE, 1), Format.WEBP, quality=_QUALITY)
         self.tell(progress, preview)
 
-    def _show(self, x: Tensor, estimate: Estimate) -> None:
+    def _show(self, x: Tensor, level: Level, estimate: Estimate) -> None:
         for name, values, reach in (
             ("x", x, 1),
             ("x0", estimate.x0, 1),
@@ -95,6 +103,8 @@ class Watch:
         ):
             picture = self._small(values, SHOWN_SIDE, reach)
             self.shown[f"{self._step - 1:02d}-{name}.png"] = images.encode(picture, Format.PNG)
+        self._levels.append({name: float(getattr(level, name)) for name in COEFFICIENTS})
+        self.shown["levels.json"] = json.dumps(self._levels).encode()
 
     def _small(self, values: Tensor, side: int, reach: int) -> Picture:
         """(1, 3, H, W) in [-reach, reach] as a picture whose longest side is at most `side`."""

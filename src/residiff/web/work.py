@@ -189,7 +189,8 @@ class Product:
     seconds : of computing
     change, hint : as `residiff.restore.Result` has them
     warnings : what was left out or replaced
-    more : further files: of several samples deviation.png and doubt.png, of `show_steps` a few a step
+    more : further files: of several samples deviation.png and doubt.png, of `show_steps` pictures of each step,
+        and levels.json, the time and the coefficients of x_t at each
     """
 
     data: bytes = field(repr=False)

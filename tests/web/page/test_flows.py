@@ -52,6 +52,7 @@ def test_batch(opened, give, png):
     page.locator("#files").get_by_text("many").wait_for()
     page.locator("#batch-go").click()
     page.get_by_text("2 restored, 1 failed.", exact=True).wait_for()
+    page.locator("#batch-slider img").nth(1).wait_for()
     assert page.locator("#batch-gallery img").count() == 2 and page.locator("#batch-slider img").count() == 2
     page.locator("#batch-gallery button").filter(has=page.locator("img")).nth(1).click()
     page.locator("#batch-slider").get_by_text("b.png: before (left)").wait_for()
@@ -60,6 +61,21 @@ def test_batch(opened, give, png):
     got = zipfile.ZipFile(downloaded(page, "#batch-zip").path())
     assert sorted(got.namelist()) == ["b.png", "failures.jsonl", "in/a.png"]
     assert pixels(got.read("in/a.png")).shape == (40, 56, 3) and b"notes.txt" in got.read("failures.jsonl")
+
+
+def test_batch_with_masks(opened, give, png, masked_file, tmp_path):
+    page, data, mask = opened("?tab=batch&model=masked"), png(seed=1), io.BytesIO()
+    Image.new("L", (56, 40), 255).save(mask, "PNG")
+    white, path = mask.getvalue(), tmp_path / "a.webp"
+    path.write_bytes(white)
+    for name, held, where in (("a.png", data, "#files"), ("a.webp", white, "#batch-masks")):
+        give(page, name, held, where)
+        page.locator(where).get_by_text(name[1:]).wait_for()
+    page.locator("#batch-go").click()
+    page.get_by_text("1 restored, 0 failed.", exact=True).wait_for()
+    got = zipfile.ZipFile(downloaded(page, "#batch-zip").path())
+    same = restore_bytes(data, path, load(masked_file, "cpu"), Options(), Format.PNG)
+    assert np.abs(pixels(got.read("a.png")).astype(int) - pixels(same.data)).max() <= 1
 
 
 def test_compare(opened, give, png):
@@ -92,6 +108,7 @@ def test_trajectory(opened, give, png):
     assert slider.get_attribute("max") == "3"
     slider.focus()
     slider.press("ArrowLeft")
+    page.locator("#walk-words").get_by_text("t = ").wait_for()
     page.wait_for_function("old => document.querySelector('#walk-x img').src !== old", arg=first)
     assert page.locator("#walk-planes img").count() == 4
 

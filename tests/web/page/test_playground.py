@@ -10,7 +10,7 @@ import torch
 from residiff.curve import Curve, Point
 from residiff.schedule import DDPM, RDDM, Increments, Resfusion
 from residiff.web.page.dial import Offer, Rates, offers, told, within
-from residiff.web.page.frames import PLANES, caption, frames_of
+from residiff.web.page.frames import PLANES, caption, frames_of, levels_of
 from residiff.web.page.playground import curves, facts_of, mixed_at, times_shown
 
 CLEAN, DEGRADED = torch.full((3, 4, 6), 0.75), torch.full((3, 4, 6), 0.25)
@@ -99,6 +99,11 @@ def test_frames_are_in_order_and_whole():
     found = frames_of(files | {"deviation.png": b"", "../00-x.png": b"evil"})
     assert [frame.x for frame in found] == [b"0x", b"10x"] and found[1].noise == b"10noise"
     assert frames_of({}) == []
+
+
+def test_levels_are_told_by_their_coefficients():
+    told = levels_of({"levels.json": b'[{"t": 9, "signal": 0, "residual": 1, "noise": 0.25}]'})
+    assert told == ["t = 9, xₜ = 0.000 x₀ + 1.000 R + 0.250 ε"] and levels_of({}) == []
 
 
 def test_captions_say_where_it_is():

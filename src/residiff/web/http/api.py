@@ -126,6 +126,15 @@ _WORK_FAULTS = (400, 401, 404, 408, 413, 415, 422, 503)
 _PICTURE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The picture.", "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
 }
+_BESIDE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The file: pictures are PNG, all else is JSON.",
+        "content": {
+            "image/png": {"schema": {"type": "string", "format": "binary"}},
+            "application/json": {"schema": {}},
+        },
+    }
+}
 
 
 def _jobs(request: Request) -> Jobs:
@@ -202,13 +211,14 @@ async def preview(job: Known) -> Response:
     return Response(job.preview, media_type="image/webp")
 
 
-@router.get("/v1/jobs/{id}/more/{name}", response_class=Response, responses=_PICTURE | _faults(401, 404, 409))
+@router.get("/v1/jobs/{id}/more/{name}", response_class=Response, responses=_BESIDE | _faults(401, 404, 409))
 async def more(name: str, job: Known) -> Response:
     """A file beside the result, by its name in the job's list."""
     files = {} if job.result is None else job.result.more
     if name not in files:
         raise RefusedError(Failure("unknown_file", "the job has no such file; `result.more` lists them", 404))
-    return Response(files[name], media_type="image/png")
+    media_type = "image/png" if name.endswith(".png") else "application/json"
+    return Response(files[name], media_type=media_type)
 
 
 @router.get("/v1/models", responses=_faults(401, 503))

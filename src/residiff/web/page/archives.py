@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from residiff.errors import ImageError, ImageTooLargeError, ImageUnsupportedError
+from residiff.errors import ConfigError, ImageError, ImageTooLargeError, ImageUnsupportedError
 
 MIB = 1 << 20
 # What systems leave in folders and archives, and nobody asked to have restored
@@ -51,7 +51,7 @@ class Member:
 
     name: str
     data: bytes = b""
-    error: ImageError | None = None
+    error: ImageError | ConfigError | None = None
 
 
 def members(paths: Iterable[Path], limits: Limits = Limits()) -> Iterator[Member]:  # noqa: B008

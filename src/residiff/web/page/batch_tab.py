@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +15,7 @@ from residiff.errors import ConfigError, ImageError, ResidiffError
 from residiff.web.page.archives import Limits, Member, Pack, members
 from residiff.web.page.choices import Choices
 from residiff.web.page.desk import Desk, foreign_files, work_of
+from residiff.web.page.pairing import Masks
 from residiff.web.page.running import Seat, patiently
 from residiff.web.page.settings_panel import SettingsPanel, choices_of
 from residiff.web.page.stage import Stage
@@ -27,6 +28,8 @@ MOST_SHOWN = 60
 Updates = tuple[Any, ...]
 # Paths of what browsers show before and after, and the name
 Pair = tuple[str, str, str]
+# A picture, and its mask where one is needed
+_Paired = tuple[Member, bytes | None]
 
 
 def lay_out(desk: Desk, settings: SettingsPanel) -> gr.Column:
@@ -37,6 +40,9 @@ def lay_out(desk: Desk, settings: SettingsPanel) -> gr.Column:
             label="Drop pictures or ZIP archives, or click to choose them", file_count="multiple", elem_id="files",
             height=160,
         )  # fmt: skip
+        with gr.Column(visible=False, elem_id="batch-masking") as masking:
+            label = "Masks named as the pictures, or a ZIP archive of them, white where to work"
+            masks = gr.File(label=label, file_count="multiple", elem_id="batch-masks", height=120)
         with gr.Row():
             go = gr.Button("Restore all", variant="primary", elem_id="batch-go")
             stop = gr.Button("Stop", elem_id="batch-stop")
@@ -50,11 +56,13 @@ def lay_out(desk: Desk, settings: SettingsPanel) -> gr.Column:
         album = gr.State([])
     batch = _Batch(desk)
     go.click(
-        batch.run, [files, *settings.values], [told, archive, gallery, listed, album, slider], concurrency_limit=None,
-        show_progress="hidden", api_visibility="private",
+        batch.run, [files, masks, *settings.values], [told, archive, gallery, listed, album, slider],
+        concurrency_limit=None, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
     gallery.select(before_and_after, album, slider, queue=False, show_progress="hidden", api_visibility="private")
     stop.click(batch.stop, None, None, queue=False, api_visibility="private")
+    for event in (settings.model.change, settings.keep.change):
+        event(batch.masked, [settings.model, settings.keep], masking, queue=False, api_visibility="private")
     return column
 
 
@@ -109,48 +117,65 @@ class _Batch:
         """Stop what this tab runs."""
         self._desk.seats.stop(str(request.session_hash), TAB)
 
-    def run(self, request: gr.Request, files: list[str] | None, *values: Value) -> Iterator[Updates]:
+    def masked(self, model: str, keep: bool) -> dict[str, Any]:
+        """Whether there is a place for masks."""
+        return gr.update(visible=self._desk.model(model).needs_mask or keep)
+
+    def run(
+        self, request: gr.Request, files: list[str] | None, masks: list[str] | None, *values: Value
+    ) -> Iterator[Updates]:
         """Restore all, and pack what was made."""
         hidden = gr.update(visible=False)
         try:
-            choices = self._checked(files, values)
+            choices, white = self._checked(files, masks, values)
         except ResidiffError as error:
             yield said(str(error), is_error=True), hidden, hidden, "", [], hidden
             return
         seat, tally = self._desk.seats.take(str(request.session_hash), TAB), Tally()
         path = self._desk.shelf.place("restored.zip")
         with Pack(path) as pack:
-            for told in self._restored([Path(file) for file in files or []], choices, seat, tally, pack):
+            pictures = members(map(Path, files or []), self._limits)
+            for told in self._restored(_paired(pictures, white), choices, seat, tally, pack):
                 yield told, hidden, _gallery(tally), tally.html(), tally.shown, hidden
         ending = "Stopped. " if seat.is_stopped else ""
         archive = gr.update(value=str(path), visible=True) if tally.lines else hidden
         yield said(ending + tally.told()), archive, _gallery(tally), tally.html(), tally.shown, _slider(tally.shown, 0)
 
-    def _checked(self, files: list[str] | None, values: tuple[Value, ...]) -> Choices:
+    @property
+    def _limits(self) -> Limits:
+        return Limits(file_bytes=self._desk.bounds.file_bytes)
+
+    def _checked(
+        self, files: list[str] | None, masks: list[str] | None, values: tuple[Value, ...]
+    ) -> tuple[Choices, Masks | None]:
         if not files:
             raise ConfigError("there are no pictures yet; drop some, or an archive of them")
-        if foreign_files([{"path": file} for file in files], self._desk.shelf.folder):
+        if foreign_files([{"path": file} for file in files + (masks or [])], self._desk.shelf.folder):
             raise ConfigError("a file is not here any more; give it again")
         choices = choices_of(self._desk, values)
-        if self._desk.model(choices.model).needs_mask or choices.keep:
-            raise ConfigError("this needs a mask for each picture; use `residiff restore --mask FOLDER` for that")
-        return choices
+        if not (self._desk.model(choices.model).needs_mask or choices.keep):
+            return choices, None
+        if not masks:
+            raise ConfigError("this needs a mask for each picture, named as it is; drop them, or an archive of them")
+        return choices, Masks(members(map(Path, masks), self._limits), self._desk.shelf)
 
-    def _restored(self, paths: list[Path], choices: Choices, seat: Seat, tally: Tally, pack: Pack) -> Iterator[str]:
-        for member in members(paths, Limits(file_bytes=self._desk.bounds.file_bytes)):
+    def _restored(
+        self, pictures: Iterable[_Paired], choices: Choices, seat: Seat, tally: Tally, pack: Pack
+    ) -> Iterator[str]:
+        for member, mask in pictures:
             if seat.is_stopped:
                 return
             if member.error is not None:
                 tally.fail(member.name, str(member.error))
                 pack.fail(member.name, str(member.error))
                 continue
-            for stage in self._one(member, choices, seat):
+            for stage in self._one(member, mask, choices, seat):
                 if stage.is_last:
                     self._take(member, stage, tally, pack)
                 yield said(f"{member.name}: {tally.told()}") + stage_html(Stage(stage.told, stage.share))
 
-    def _one(self, member: Member, choices: Choices, seat: Seat) -> Iterator[Stage]:
-        work = work_of(choices, member.data, PurePosixPath(member.name).name)
+    def _one(self, member: Member, mask: bytes | None, choices: Choices, seat: Seat) -> Iterator[Stage]:
+        work = work_of(choices, member.data, PurePosixPath(member.name).name, mask)
         for stage in patiently(self._desk.engine, work, seat):
             if stage.result is not None:
                 height, width = images.size_of(member.data)
@@ -170,6 +195,15 @@ class _Batch:
             with contextlib.suppress(ImageError):
                 before = self._desk.shown(f"before-{PurePosixPath(member.name).name}", member.data)
                 tally.shown.append((before, self._desk.shown(stage.result.name, stage.result.data), name))
+
+
+def _paired(pictures: Iterable[Member], masks: Masks | None) -> Iterator[_Paired]:
+    """Each with its mask; with the error that there is none in place of the picture."""
+    for member in pictures:
+        try:
+            yield member, None if masks is None or member.error is not None else masks.of(member.name)
+        except (ConfigError, ImageError) as error:
+            yield Member(member.name, error=error), None
 
 
 def _gallery(tally: Tally) -> dict[str, Any]:

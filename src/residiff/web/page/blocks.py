@@ -21,6 +21,7 @@ from residiff.web.page.choices import from_query
 from residiff.web.page.desk import Bounds, Desk, foreign_files
 from residiff.web.page.door import Door
 from residiff.web.page.engine import Engine
+from residiff.web.page.intake import Intake
 from residiff.web.page.picture_panel import PicturePanel
 from residiff.web.page.settings_panel import AS_GIVEN, SettingsPanel, about_html
 from residiff.web.page.shelf import AGE, Shelf
@@ -109,7 +110,7 @@ def mount_page(app: FastAPI, page: Page, token: str | None = None) -> FastAPI:
     mounted = app.routes[-1]
     if not isinstance(mounted, Mount):
         raise RuntimeError("Gradio has mounted itself in another way than it used to")
-    app.router.routes[-1] = Door(mounted.app)
+    app.router.routes[-1] = Door(Intake(mounted.app, page.desk.shelf, page.desk.bounds.held_bytes))
     return app
 
 

@@ -30,10 +30,19 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True)
 class Bounds:
-    """What is taken from a browser: `file_bytes` of a picture, `upload_bytes` of an archive, `max_pixels` of both."""
+    """What is taken from a browser.
+
+    Attributes
+    ----------
+    file_bytes : of a picture
+    upload_bytes : of an archive
+    held_bytes : of all that lies there at one time, whoever sent it
+    max_pixels : of a picture
+    """
 
     file_bytes: int = 32 << 20
     upload_bytes: int = 256 << 20
+    held_bytes: int = 4 << 30
     max_pixels: int = 25_000_000
 
 

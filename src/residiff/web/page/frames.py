@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,14 @@ def frames_of(files: Mapping[str, bytes]) -> list[Frame]:
         if parts := _NAME.fullmatch(name):
             found.setdefault(int(parts[1]), {})[parts[2]] = data
     return [Frame(**found[number]) for number in sorted(found) if len(found[number]) == len(PLANES)]
+
+
+def levels_of(files: Mapping[str, bytes]) -> list[str]:
+    """The time of each state, and what x_t is made of there, by the file "levels.json"; none where it is not there."""
+    return [
+        f"t = {level['t']:g}, xₜ = {level['signal']:.3f} x₀ + {level['residual']:.3f} R + {level['noise']:.3f} ε"
+        for level in json.loads(files.get("levels.json", b"[]"))
+    ]
 
 
 def caption(number: int, count: int) -> str:

@@ -41,6 +41,15 @@ class Shelf:
         path.write_bytes(data)
         return str(path)
 
+    def held(self, age: float = AGE) -> int:
+        """Bytes that lie there, once what is older than `age` seconds is gone."""
+        self.sweep(age)
+        total = 0
+        for path in self.folder.rglob("*"):
+            with contextlib.suppress(OSError):
+                total += path.stat().st_size if path.is_file() else 0
+        return total
+
     def sweep(self, age: float = AGE) -> None:
         """Remove files that are older than `age` seconds, and folders that are empty."""
         limit = time.time() - age

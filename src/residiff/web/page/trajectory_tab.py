@@ -11,7 +11,7 @@ import gradio as gr
 from residiff.errors import ResidiffError
 from residiff.web import Product
 from residiff.web.page.desk import Desk, Given
-from residiff.web.page.frames import PLANES, caption, frames_of
+from residiff.web.page.frames import PLANES, caption, frames_of, levels_of
 from residiff.web.page.picture_panel import PicturePanel
 from residiff.web.page.running import follow
 from residiff.web.page.settings_panel import SettingsPanel, choices_of
@@ -26,7 +26,7 @@ LABELS = {
     "noise": "ε, the estimated noise; grey is 0",
 }
 Updates = tuple[Any, ...]
-# Paths of the planes of each state
+# Paths of the planes of each state, and at "level" what it is made of
 Album = list[dict[str, str]]
 
 
@@ -85,7 +85,7 @@ def leaf(album: Album, place: float) -> Updates:
         return ("", *(gr.update(visible=False) for _ in PLANES))
     number = min(max(0, int(place)), len(album) - 1)
     return (
-        said(caption(number, len(album))),
+        said(" ".join([f"{caption(number, len(album))}.", album[number]["level"]])),
         *(gr.update(value=album[number][name], visible=True) for name in PLANES),
     )
 
@@ -123,8 +123,10 @@ class _Walking:
 
     def _album(self, product: Product) -> Album:
         """The states, and at the end the result, with the estimates that it was made by."""
+        put, levels = self._desk.shelf.put, levels_of(product.more)
         album = [
-            {name: self._desk.shelf.put(f"{number:02d}-{name}.png", getattr(frame, name)) for name in PLANES}
-            for number, frame in enumerate(frames_of(product.more))
+            {name: put(f"{number:02d}-{name}.png", getattr(frame, name)) for name in PLANES} | {"level": level}
+            for number, (frame, level) in enumerate(zip(frames_of(product.more), levels, strict=True))
         ]
-        return [*album, {**album[-1], "x": self._desk.shown(product.name, product.data)}] if album else []
+        last = {"x": self._desk.shown(product.name, product.data), "level": ""}
+        return [*album, album[-1] | last] if album else []

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import random
 import re
 import signal
@@ -15,6 +16,7 @@ import psutil
 import pytest
 import uvicorn
 from clients import Place, load
+from PIL import Image
 
 from residiff.web.http import create_app, protocol
 
@@ -126,6 +128,23 @@ def test_bodies_that_are_too_long(served):
     big = b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 2_000_000 + b"\r\n\r\n"
     told = served.raw(big)
     assert not told or told.startswith(b"HTTP/1.1 4")
+
+
+def test_work_over_the_limits_is_refused_before_a_pixel_is_decoded(served, photo):
+    file = io.BytesIO()
+    # 100 megapixels of white are a small file
+    Image.new("L", (10_000, 10_000), 255).save(file, "PNG")
+    assert len(file.getvalue()) < MAX_BODY
+    over = [(file.getvalue(), {}), (photo(500, 500, "JPEG"), {}), (photo(), {"steps": "1000", "samples": "1000"})]
+    done = 'residiff_jobs_ended_total{outcome="done"}'
+    assert served.post(over[0][0]).status_code == 413 and served.post(photo()).status_code == 200
+    before, count = served.memory(), served.figures()[done]
+    for turn in range(30):
+        image, fields = over[turn % len(over)]
+        answer = served.post(image, **fields)
+        assert answer.status_code == 413 and answer.json()["error"]["code"] in ("too_many_pixels", "too_much_work")
+    assert all(now - then < 5 * MIB for now, then in zip(served.memory(), before, strict=True))
+    assert served.figures()[done] == count
 
 
 def test_slow_clients_are_cut_off_and_the_others_do_not_notice(served, photo):
@@ -274,7 +293,7 @@ def test_20_workers_that_are_killed_with_requests_in_flight(live, jobs, photo):
         assert all(answer.headers["retry-after"] for answer in answers if answer.status_code == 503)
 
 
-def test_a_signal_ends_the_server_after_its_jobs(program, models, photo):
+def check_draining(program, models, photo):
     process, place = start(program, "--model", models["tiny"])
     place.wait_ready()
     image, answers = photo(256, 256, "JPEG"), []
@@ -298,6 +317,17 @@ def test_a_signal_ends_the_server_after_its_jobs(program, models, photo):
     assert b"ending: no more jobs are taken; 4 are left" in said and b"Traceback" not in said
     with pytest.raises(httpx.ConnectError):
         place.get("/healthz")
+
+
+def test_a_signal_ends_the_server_after_its_jobs(program, models, photo):
+    check_draining(program, models, photo)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_20_servers_end_after_their_jobs(program, models, photo):
+    for _ in range(20):
+        check_draining(program, models, photo)
 
 
 def test_a_second_signal_ends_it_at_once(program, models, photo):

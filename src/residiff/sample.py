@@ -123,11 +123,15 @@ def walk(
     by: Step = step,
 ) -> Iterator[State]:
     """Make `moves` one after the other, each `by` a step: the most general path; see `general` for the rest."""
-    for at, source, target in moves:
+    for move in moves:
+        at, source, target = move
         estimate = denoiser(x, at, x_in, condition)
         yield State(source, x, estimate)
         followed = estimate.with_noise_from(source, x) if consistent else estimate
         x = by(x, followed, source, target, eta, noise)
+        if move is not moves[-1]:
+            # Three times as large as x, while the network needs the memory
+            del estimate, followed
     yield State(target, x, estimate)
 
 

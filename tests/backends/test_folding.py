@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from residiff.backends import Folded, Prepared
+from residiff.backends.exporting import exported
 from residiff.backends.folding import one_row
 from residiff.nn.ddim_unet import DDIMUNet
 from residiff.nn.dit import DiT
@@ -159,3 +160,13 @@ def test_images_with_times_of_their_own_are_run_one_by_one():
     x, times = asked(network, 3, 1, 1, equal=False)
     assert off(Prepared(network, run)(x, times), network(x, times)) < 1e-5
     assert seen == [(1, (1,), (1,))] * 3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_folded_network_is_a_graph_of_any_batch_and_size(name):
+    network = made(name)
+    graph = exported(Folded(network)).module()
+    for count, rows, columns in ((1, 2, 3), (3, 4, 2), (5, 3, 3)):
+        x, times = asked(network, count, rows, columns, equal=True)
+        assert off(graph(x, *(t[:1] for t in times)), network(x, times)) < 1e-4

@@ -41,13 +41,13 @@ def exported(network: nn.Module) -> ExportedProgram:
     multiple, heads = int(network.size_multiple), int(network.heads)  # type: ignore[arg-type]
     x = torch.zeros(2, int(network.in_channels), 6 * multiple, 8 * multiple)  # type: ignore[arg-type]
     sides = (multiple * Dim(name, min=1, max=_MOST) for name in ("rows", "columns"))
+    # One tensor given twice would be one input of the graph
+    times = [torch.zeros(1) for _ in range(heads)]
     shapes = {"x": dict(zip((0, 2, 3), (Dim("batch", min=1, max=_MOST), *sides), strict=True))}
     with warnings.catch_warnings(), torch.no_grad():
         # torch's own, about its own
         warnings.simplefilter("ignore")
-        return torch.export.export(
-            _Flat(network), (x, *(torch.zeros(1),) * heads), dynamic_shapes=shapes | {"times": (None,) * heads}
-        )
+        return torch.export.export(_Flat(network), (x, *times), dynamic_shapes=shapes | {"times": (None,) * heads})
 
 
 def torch_bytes(program: ExportedProgram) -> bytes:

@@ -116,7 +116,7 @@ class LinearAttentionSkip(nn.Module):
         """`x` with the attention added."""
         query = query.reshape(*query.shape[:2], HEADS, HEAD_WIDTH).softmax(-1).flatten(-2)
         mixed = F.layer_norm(query @ context + self.bias, x.shape[1:2], self.gain, eps=EPS)
-        return x + mixed.reshape(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)
+        return x + mixed.reshape(x.shape[0], *x.shape[2:], -1).permute(0, 3, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape."""

@@ -7,8 +7,12 @@ time is more than a few strips in memory.
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import starmap
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -82,9 +86,14 @@ class LargePicture:
                 wholes,
                 device=self.device,
             )
-            for span, x in strips:
-                kept = Span(span.start, min(span.stop, sources.picture.height))
-                yield kept, self._result(x[0, :, : kept.size, : sources.picture.width])
+            kept = partial(self._kept, sources.picture.height, sources.picture.width)
+            # None is held here while the next ones are computed
+            yield from starmap(kept, strips)
+
+    def _kept(self, height: int, width: int, span: Span, x: Tensor) -> tuple[Span, Tensor]:
+        """What of a strip lies within the picture, in [0, 1]."""
+        kept = Span(span.start, min(span.stop, height))
+        return kept, self._result(x[0, :, : kept.size, :width])
 
     def _result(self, x: Tensor) -> Tensor:
         # Before the clamp, which would make white of infinity
@@ -134,8 +143,10 @@ class LargePicture:
     def _run(self, ask: Estimator, shown: Rows, noise: NoiseSource) -> Tensor:
         steps, condition, asked = self.steps, shown.condition, _Answering(ask)
         by = asked if shown.known is None else Keeping(asked, shown.known)
-        *_, last = sampled(by, self.recipe, shown.x_in, noise, steps=steps, condition=condition)
-        return last.x
+        states = sampled(by, self.recipe, shown.x_in, noise, steps=steps, condition=condition)
+        # Estimates on the way are let go: each is as large as the strip, three times over
+        x: Tensor = deque(map(attrgetter("x"), states), maxlen=1).pop()
+        return x
 
     def _noise_of(self, parts: Sequence[Part]) -> NoiseSource:
         """The noise of the picture where the parts are."""

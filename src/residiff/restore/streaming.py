@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 from typing import Protocol
+
+from torch import Tensor
 
 from residiff.data import images
 from residiff.data.images import BitDepth, Format, RowReader
@@ -18,7 +22,7 @@ from residiff.restore.options import Options, Tile
 from residiff.restore.planes import blended
 from residiff.restore.provenance import Provenance, signed_as
 from residiff.restore.sources import HasRows, Held, Opener, RowSource, Sources
-from residiff.restore.tiling import Tiling
+from residiff.restore.tiling import Span, Tiling
 from residiff.restore.work import Change, Hashes, Restores, provenance_by, settings_of
 
 # Pixels, from which on a picture that is cut into tiles is not held
@@ -98,11 +102,15 @@ def restore_rows(
         large = restorer.large(tiling, opener, steps=settings.steps, seed=options.seed, keep=options.keep)
         writer = stack.enter_context(images.write_rows(job.target, format, size, depth, metadata, options.quality))
         apart = Change()
-        for span, rows in large.rows():
+
+        def write(span: Span, rows: Tensor) -> None:
             old = before.rows(*span)
             new = blended(old, rows, options.strength)
             apart.add(old, new)
             writer.add(new)
+
+        # Nothing of a strip is held while the next ones are computed
+        deque(starmap(write, large.rows()), maxlen=0)
         writer.finish()
     return Streamed(sha256_of(job.target), provenance, apart.value)
 

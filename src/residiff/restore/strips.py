@@ -100,12 +100,17 @@ class _Strip:
     def advance(self, answer: Estimate | None = None) -> None:
         """Let the sampler go on, with the answer to what it asked, until it asks again or is done."""
         self._answer, self.outputs = answer, ()
-        self.previous = None if answer is None else answer.x0
         self.call += 1
         self._turn.release()
         self._back.acquire()
         if self._error is not None:
             raise self._error
+
+    def restored(self) -> Tensor:
+        """What the sampler has given."""
+        if self.result is None:
+            raise RuntimeError("a strip was taken that is not done")
+        return self.result
 
     def cancel(self) -> None:
         """End the thread."""
@@ -138,7 +143,7 @@ class StripSampler:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __iter__(self) -> Iterator[tuple[Span, Tensor]]:
-        """Each strip's rows and x_0 (1, 3, n, W), in order; those of the last are held until it is asked for."""
+        """Each strip's rows and x_0 (1, 3, n, W), in order; none is held here once it is given."""
         spans, live, done = self.tiling.strips, dict[int, _Strip](), 0
         begun = 0
         try:
@@ -149,9 +154,9 @@ class StripSampler:
                     live[begun] = _Strip(self.rows(spans[begun]), self.sample)
                     live[begun].advance()
                     begun += 1
-                while done in live and (result := live[done].result) is not None:
-                    live.pop(done)
-                    yield spans[done], result
+                while done in live and live[done].result is not None:
+                    # Not held while the next ones are computed
+                    yield spans[done], live.pop(done).restored()
                     done += 1
         finally:
             for strip in live.values():
@@ -169,7 +174,9 @@ class StripSampler:
                 self._compute(index, live)
                 return True
             if strip.seen > strip.call and all(each.seen > strip.call for each in neighbours):
-                strip.advance(self._estimate(strip))
+                estimate = self._estimate(strip)
+                strip.previous = estimate.x0 if self.denoiser.self_condition else None
+                strip.advance(estimate)
                 return True
         return False
 

@@ -58,4 +58,4 @@ $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo runs build dist docs/_build docs/reference
+	rm -rf $(VENV) demo runs build dist docs/_build docs/reference docs/gallery

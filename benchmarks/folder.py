@@ -27,7 +27,7 @@ SIDES = (160, 256, 320, 400, 512, 640)
 
 def share(source: Path, output: Path, restorer: Restorer, options: Options) -> tuple[float, float]:
     """Seconds that restoring all of `source` takes, and those of them in which the network is at work."""
-    jobs, manifest = plan([source], output, options), Manifest(output)
+    jobs, manifest = plan([source], output, options, recursive=True), Manifest(output)
     began, network = time.monotonic(), 0.0
     try:
         for outcome in restore_all(jobs, restorer, options, manifest=manifest):

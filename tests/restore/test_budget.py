@@ -5,6 +5,7 @@ import logging
 import pytest
 import torch
 
+from residiff import models
 from residiff.curve import CURVE, Curve, Point, machine
 from residiff.errors import ConfigError, ModelFileError
 from residiff.restore import Budget, Restorer, load, parse_seconds
@@ -167,3 +168,11 @@ def test_a_call_is_timed_where_the_curve_is_of_another_machine(untrained, masked
 def test_a_budget_reaches_a_loaded_model(tiny_file):
     assert load(tiny_file, "cpu", budget=2.0).budget.seconds == 2.0
     assert load(tiny_file, "cpu").budget is None
+
+
+@pytest.mark.parametrize("name", models.bundled())
+def test_bundled_models_know_their_curve(name):
+    curve = Curve.of_card(load(name, "cpu").descriptor.card)
+    assert [point.steps for point in curve.points] == [1, 2, 3, 5] and curve.pairs >= 8
+    seconds = [point.seconds_per_megapixel for point in curve.points]
+    assert seconds == sorted(seconds) and all(20 < point.psnr < 50 for point in curve.points)

@@ -78,6 +78,16 @@ def test_what_is_found_can_be_walked_and_is_never_worse(untrained, settings):
     assert search.candidates[0] == 999 and len(search.candidates) <= 40
 
 
+def test_the_usual_times_are_judged_as_they_are(untrained):
+    model = untrained("sampling.eta=0.0")
+    search = tuner(model, (3, 1))
+    for found in search.usual():
+        levels = model.recipe.sampling.visits(model.recipe.schedule, found.steps)[:-1]
+        assert found.times == tuple(level.t for level in levels)
+        again = search.judge.psnr(search.denoiser, in_steps(model.recipe, found.steps, found.times))
+        assert found.psnr == found.own == pytest.approx(again, abs=1e-9)
+
+
 def test_a_model_that_restores_better_at_other_times_is_given_them(untrained, monkeypatch):
     """As if the second time were best at 300."""
     search = tuner(untrained(), (2,))

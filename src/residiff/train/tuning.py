@@ -108,6 +108,12 @@ class Tuner:
                 best = own
             yield Tuned(steps, best, self._psnr(steps, best), self._psnr(steps, own))
 
+    def usual(self) -> Iterator[Tuned]:
+        """For each number of steps in turn the times that the recipe takes already."""
+        for steps in self.steps:
+            own = self._own(steps)
+            yield Tuned(steps, own, self._psnr(steps, own), self._psnr(steps, own))
+
     def curve(self, results: Sequence[Tuned], of: str) -> Curve:
         """Quality and time of `results` on this machine; `of` says where the pairs are from."""
         self._seconds(self.recipe, 1)

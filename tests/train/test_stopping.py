@@ -24,7 +24,6 @@ from residiff.errors import ResourceError
 from residiff.recipe import override
 from residiff.train import Processes, Run, engine, open_run, started
 from residiff.train.keeping import states
-from residiff.train.learner import Learner
 from residiff.train.log import read_scores
 
 SPOKEN = [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT]
@@ -108,18 +107,30 @@ def test_signals_that_the_parent_has_ignored_are_ignored(at):
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
-def test_control_c_twice_ends_a_run_whose_update_does_not_end(cli, monkeypatch, tmp_path):
-    def endless(*_arguments):
-        for _ in range(2):
-            signal.raise_signal(signal.SIGINT)
-            time.sleep(0.1)
-        raise AssertionError("it goes on")
+# In a process of its own, for whatever else a suite has loaded may have set what signals do
+ENDLESS = """
+import signal, sys, time
+from residiff.cli import console, main
+from residiff.train.learner import Learner
 
+def endless(*arguments):
+    for _ in range(2):
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.1)
+    raise AssertionError("it goes on")
+
+console.ECHO, Learner.update = 0.05, endless
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["residiff", "train", sys.argv[1], "-o", sys.argv[2], "--no-tensorboard"]
+main()
+"""
+
+
+def test_control_c_twice_ends_a_run_whose_update_does_not_end(tmp_path):
     (tmp_path / "recipe.toml").write_text(TINY.toml(), "utf-8")
-    monkeypatch.setattr(console, "ECHO", 0.05)
-    monkeypatch.setattr(Learner, "update", endless)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    assert cli("train", tmp_path / "recipe.toml", "-o", tmp_path / "run", "--no-tensorboard").code == 130
+    command = [sys.executable, "-c", ENDLESS, tmp_path / "recipe.toml", tmp_path / "run"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 130, done.stderr
     assert states(tmp_path / "run") == []
 
 

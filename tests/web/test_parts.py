@@ -12,6 +12,7 @@ from residiff.data import images
 from residiff.data.images import Format
 from residiff.errors import ConfigError, ModelFileError, ResourceError
 from residiff.prediction import Estimate
+from residiff.schedule import Level
 from residiff.web import BusyError, Failure, JobState, Product, Progress, Settings, Work
 from residiff.web.faults import CANCELLED
 from residiff.web.http.forms import _name
@@ -118,7 +119,7 @@ def test_previews_are_small_and_what_is_not_finite_is_no_hindrance():
     x0 = torch.full((1, 3, 1024, 2048), 0.5)
     x0[..., :8] = float("nan")
     watching = watch(told, size=(1000, 2000), shows_steps=True)
-    watching._estimated(None, (x0,), Estimate(x0, 4 * x0, -x0))
+    watching._estimated(None, (x0, Level.clean), Estimate(x0, 4 * x0, -x0))
     ((progress, preview),) = told
     shown = images.read(preview)
     assert progress == (1, 4) and shown.pixels.shape == (3, 192, 384)

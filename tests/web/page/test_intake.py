@@ -4,6 +4,7 @@ import asyncio
 import os
 
 import pytest
+from clients import alone
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -82,5 +83,5 @@ def test_those_on_their_way_count(shelf):
         await first
         await ask(intake)
 
-    asyncio.run(both())
+    alone(both())
     assert seen == [503, 200, 200]

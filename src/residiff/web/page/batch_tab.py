@@ -119,7 +119,7 @@ class _Batch:
 
     def masked(self, model: str, keep: bool) -> dict[str, Any]:
         """Whether there is a place for masks."""
-        return gr.update(visible=self._desk.model(model).needs_mask or keep)
+        return gr.update(visible=self._desk.takes_mask(model, keep))
 
     def run(
         self, request: gr.Request, files: list[str] | None, masks: list[str] | None, *values: Value
@@ -153,7 +153,7 @@ class _Batch:
         if foreign_files([{"path": file} for file in files + (masks or [])], self._desk.shelf.folder):
             raise ConfigError("a file is not here any more; give it again")
         choices = choices_of(self._desk, values)
-        if not (self._desk.model(choices.model).needs_mask or choices.keep):
+        if not self._desk.takes_mask(choices.model, choices.keep):
             return choices, None
         if not masks:
             raise ConfigError("this needs a mask for each picture, named as it is; drop them, or an archive of them")

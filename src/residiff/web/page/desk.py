@@ -69,6 +69,10 @@ class Desk:
         models = self.models()
         return next((model for model in models if model.name == name), models[0])
 
+    def takes_mask(self, model: str, keep: bool) -> bool:
+        """Whether a picture is to have a mask: the model needs one, or what is black in it is kept."""
+        return self.model(model).needs_mask or keep
+
     def shown(self, name: str, data: bytes) -> str:
         """The path of a picture as browsers show it."""
         return self.shelf.put(*shown_as(name, data, self.bounds.max_pixels))
@@ -106,7 +110,7 @@ class Given:
             raise ConfigError("there is no picture yet; drop one, paste one, or take one of the examples")
         model = desk.model(choices.model)
         path = Path(self.picture)
-        mask = self._mask(desk) if model.needs_mask or choices.keep else None
+        mask = self._mask(desk) if desk.takes_mask(choices.model, choices.keep) else None
         if mask is None and model.needs_mask:
             raise ConfigError(f"model {model.name!r} works where a mask is white; paint one, or give a file of it")
         if mask is None and choices.keep:

@@ -31,7 +31,7 @@ def connect(desk: Desk, panel: PicturePanel, buttons: dict[str, gr.Button], sett
             return gr.update(value=None, visible=False), said(str(error), is_error=True)
 
     def masked(model: str, keep: bool) -> dict[str, object]:
-        return gr.update(visible=desk.model(model).needs_mask or keep)
+        return gr.update(visible=desk.takes_mask(model, keep))
 
     panel.file.change(show, panel.file, [panel.shown, panel.told], queue=False, api_visibility="private")
     for event in (settings.model.change, settings.keep.change):

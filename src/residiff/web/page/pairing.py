@@ -34,7 +34,7 @@ class Masks:
             If it was too large, or damaged in its archive.
         """
         path = PurePosixPath(name).with_suffix("")
-        alike = self._by_name[path.name]
+        alike = self._by_name.get(path.name, [])
         mask = self._by_path.get(path) or (alike[0] if len(alike) == 1 else None)
         if mask is None:
             there = "there are several masks" if alike else "there is no mask"

@@ -154,7 +154,7 @@ class _Restoring:
         """The command that does the same, and the query of the link."""
         try:
             choices = choices_of(self._desk, values)
-            masked = self._desk.model(choices.model).needs_mask or choices.keep
+            masked = self._desk.takes_mask(choices.model, choices.keep)
             matte = (Path(mask).name if mask else "mask.png") if masked else None
             return as_command(choices, Path(file).name if file else "picture.png", matte), as_query(choices)
         except ResidiffError as error:

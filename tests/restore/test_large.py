@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import nullcontext
 
 import pytest
@@ -15,7 +16,7 @@ from residiff.errors import ConfigError, ModelFileError
 from residiff.metrics import psnr
 from residiff.photographs import photographs
 from residiff.restore import Restorer, load
-from residiff.restore.looking import parts_of, parts_together
+from residiff.restore.looking import Part, Survey, parts_of, parts_together, survey
 from residiff.restore.options import parse_tile
 from residiff.restore.sources import Held, Sources
 from residiff.restore.tile_size import bytes_per_pixel, tiling_for
@@ -93,7 +94,7 @@ def test_masks_grey_alpha_and_strength(masked: Restorer) -> None:
         masked.restore(picture, Picture(torch.zeros(1, 9, 9)), tile=64)
 
 
-def test_rows_come_from_top_to_bottom_and_are_read_twice(denoise: Restorer) -> None:
+def test_rows_come_from_top_to_bottom_and_are_read_thrice(denoise: Restorer) -> None:
     picture, opened = noisy(), []
 
     class Watched(Held):
@@ -111,7 +112,7 @@ def test_rows_come_from_top_to_bottom_and_are_read_twice(denoise: Restorer) -> N
     large = denoise.large(denoise.tiling(256, 288, 96), open_it)
     spans = [span for span, _ in large.rows()]
     assert [span.start for span in spans] == [0, 96, 192] and spans[-1].stop == 256
-    assert [source.next for source in opened] == [256, 256]
+    assert [source.next for source in opened] == [256, 256, 256]
 
 
 def test_values_that_are_not_finite_are_told(untrained) -> None:
@@ -174,23 +175,70 @@ def test_memory_of_a_pixel() -> None:
 # ---------------------------------------------------------------- what is looked at
 
 
+def look(pixels: Tensor) -> tuple[list[Part], Survey]:
+    """The parts of a picture (3, H, W), whose sides are multiples of 8."""
+    tiling = Tiling(*pixels.shape[1:], 8, 64, 32, 8)
+    surveyed = survey(lambda: nullcontext(Sources(Held(pixels), None, 8)), tiling)
+    return parts_of(tiling, surveyed.light), surveyed
+
+
 @pytest.mark.parametrize("size", [(384, 560), (256, 256), (64, 1000), (1104, 200)])
 def test_small_pictures_are_looked_at_as_a_whole(size: tuple[int, int]) -> None:
     covered = torch.zeros(size)
-    for part in parts_of(Tiling(*size, 8, 64, 32, 8)):
+    pixels = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
+    parts, surveyed = look(pixels)
+    for part, light in zip(parts, sorted(surveyed.light), strict=True):
         assert part.rows.start >= 0 and part.rows.stop <= size[0] and part.columns.stop <= size[1]
         covered[slice(*part.noted_rows), slice(*part.noted_columns)] += 1
+        assert light == pytest.approx(float(noted(pixels, part).mean()), rel=1e-6)
     assert torch.equal(covered, torch.ones(size))
+    assert surveyed.counts.sum(1).tolist() == [size[0] * size[1]] * 3
 
 
-def test_of_large_ones_a_share_spread_evenly() -> None:
-    parts = parts_of(Tiling(8000, 8000, 8, 512, 32, 8))
+def noted(pixels: Tensor, part: Part) -> Tensor:
+    return pixels[:, slice(*part.noted_rows), slice(*part.noted_columns)]
+
+
+def quilt(side: int, seed: int) -> Tensor:
+    """Photographs beside one another, each darkened as it comes, with noise."""
+    source, known = random.Random(seed), list(photographs().values())
+
+    def patch() -> Tensor:
+        photograph = source.choice(known)
+        tile = torch.cat([photograph, photograph.flip(2)], 2)[:, :side, :side] * source.choice([1, 0.6, 0.3])
+        return torch.cat([tile, tile.flip(1)], 1)[:, :side]
+
+    clean = torch.cat([torch.cat([patch() for _ in range(4)], 2) for _ in range(4)], 1)
+    return (clean + 0.02 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))).clamp(0, 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_large_ones_cells_as_light_as_the_picture(seed: int) -> None:
+    pixels = quilt(384, seed)
+    parts, _ = look(pixels)
+    assert sum(part.noted for part in parts) == pytest.approx(1_000_000, rel=0.05)
+    assert len({(part.noted_rows, part.noted_columns) for part in parts}) == len(parts)
+    values = torch.cat([noted(pixels, part).flatten() for part in parts])
+    assert float(values.mean()) == pytest.approx(float(pixels.mean()), abs=0.01)
+    assert float(values.std()) == pytest.approx(float(pixels.std()), rel=0.05)
+
+
+def test_of_even_ones_a_share_spread_evenly() -> None:
+    parts = parts_of(Tiling(8000, 8000, 8, 512, 32, 8), [0.5] * 63**2)
     assert sum(part.noted for part in parts) == pytest.approx(0.03 * 64e6, rel=0.05)
     assert len({(part.rows, part.columns) for part in parts}) == len(parts)
-    assert {part.rows.size for part in parts} == {part.columns.size for part in parts} == {256}
+    assert {part.rows.size for part in parts} == {part.columns.size for part in parts} == {192}
     for ends in ([part.rows.start for part in parts], [part.columns.start for part in parts]):
         quarters = torch.histc(torch.tensor(ends, dtype=torch.float32), 4, 0, 8000)
         assert quarters.min() > len(parts) / 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_large_dark_pictures_get_the_light_of_the_whole(seed: int) -> None:
+    restorer, picture = load("low-light", "cpu"), Picture(0.15 * quilt(384, seed))
+    expected = restorer.restore(picture, tile=0)
+    assert psnr(restorer.restore(picture, tile=256).pixels, expected.pixels) > 40
 
 
 def test_networks_without_a_view_of_the_whole_are_not_looked_through() -> None:

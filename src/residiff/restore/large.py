@@ -1,7 +1,7 @@
 """Pictures of any size restored in strips of tiles, from rows that are read to rows that can be written.
 
-The rows are read twice: to find out what the network and its preprocessing take of the whole, and to be sampled. At no
-time is more than a few strips in memory.
+The rows are read up to three times: twice to find out what the network and its preprocessing take of the whole, and to
+be sampled. At no time is more than a few strips in memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from residiff.prediction import Estimator
 from residiff.recipe import Recipe
 from residiff.restore.answers import Draw
 from residiff.restore.keeping import Keeping, Known
-from residiff.restore.looking import Part, find_wholes, gather, parts_of
+from residiff.restore.looking import Part, find_wholes, gather, parts_of, survey
 from residiff.restore.sources import Opener, Raw
 from residiff.restore.strips import Rows, StripSampler
 from residiff.restore.tiling import Span, Tiling
@@ -47,7 +47,7 @@ class LargePicture:
     draw : of the noise
     steps : of sampling; the recipe's own number if None
     device : of the network
-    together : how many parts of 256 x 256 pixels are looked at together, as the memory allows
+    together : how many parts of 192 x 192 pixels are looked at together, as the memory allows
     keep : whether pixels stay as they are where the mask is black
     """
 
@@ -107,16 +107,17 @@ class LargePicture:
         by = BY_HISTOGRAM.get(self.recipe.network.preprocess)
         if by is None and not whole:
             return _as_it_is, []
-        parts = parts_of(self.tiling) if whole else []
-        seen = gather(self.opener, self.tiling, parts)
-        prepare = _as_it_is if by is None else by(seen.counts)
+        surveyed = survey(self.opener, self.tiling)
+        prepare = _as_it_is if by is None else by(surveyed.counts)
         if not whole:
             return prepare, []
+        parts = parts_of(self.tiling, surveyed.light)
+        raws = gather(self.opener, self.tiling, parts)
 
         def sample(ask: Estimator, these: Sequence[Part], raws: Sequence[Raw]) -> None:
             self._run(ask, self._together(raws, prepare), self._noise_of(these))
 
-        return prepare, find_wholes(denoiser.estimator(), sample, seen, parts, self.tiling, self.together)
+        return prepare, find_wholes(denoiser.estimator(), sample, raws, parts, self.tiling, self.together)
 
     def _together(self, raws: Sequence[Raw], prepare: Prepare) -> Rows:
         """Parts as a batch."""

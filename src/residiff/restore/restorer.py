@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -20,7 +20,7 @@ from residiff.data.preprocess import PREPROCESS
 from residiff.denoiser import MASK_FORMS, from_model, to_model
 from residiff.errors import ConfigError, ModelFileError, check_range
 from residiff.inference import check_order, sampled
-from residiff.memory import available
+from residiff.memory import available, freed_is_reused
 from residiff.noise import NoiseSource, seeded_noise
 from residiff.restore.answers import Answers, Draw, Gathered, draws
 from residiff.restore.budget import Budget
@@ -34,7 +34,7 @@ from residiff.restore.memory import memory_errors
 from residiff.restore.options import Tile
 from residiff.restore.planes import blended, fill_hidden, pad_to_multiple
 from residiff.restore.sources import Held, Opener, Sources
-from residiff.restore.tile_size import bytes_per_pixel, tiling_for
+from residiff.restore.tile_size import SMALL, bytes_per_pixel, tiling_for
 from residiff.restore.tiling import Tiling
 from residiff.sample import State
 from residiff.seeds import MAX_SEED
@@ -333,8 +333,14 @@ class Restorer:
         `condition` is the encoded mask, (N, K, H, W), `known` what is to stay. Yields a state a move, and the last.
         """
         asked = self.denoiser if known is None else Keeping(self.denoiser, known)
-        with memory_errors():
+        with memory_errors(), self._reusing(x_in.numel() // x_in.shape[1]):
             yield from sampled(asked, self.recipe, x_in, noise, steps=steps, condition=condition, order=order)
+
+    def _reusing(self, pixels: int) -> AbstractContextManager[None]:
+        """Reuses freed memory where blocks of it are large, and the holes that it leaves have room."""
+        if self.device.type != "cpu" or pixels <= SMALL:
+            return nullcontext()
+        return freed_is_reused() if 2 * pixels * self._pixel_bytes <= available(self.device) else nullcontext()
 
     def steps_for(self, pixels: int) -> int:
         """How many steps a picture of so many pixels is restored in where none are asked for: what the budget allows.

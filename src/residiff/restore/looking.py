@@ -123,8 +123,8 @@ def _grid(tiling: Tiling) -> tuple[list[Span], list[Span]]:
 
 
 def _cells(length: int, multiple: int) -> list[Span]:
-    """Spans of at most about 128 that cover a length, and end at multiples."""
-    count = math.ceil(length / MIDDLE)
+    """Spans of at most about 128 that cover a length, and end at multiples; one where a part shows all of it."""
+    count = 1 if length <= SIDE else math.ceil(length / MIDDLE)
     ends = [round(place * length / count / multiple) * multiple for place in range(count + 1)]
     return [Span(start, stop) for start, stop in zip(ends[:-1], ends[1:], strict=True)]
 

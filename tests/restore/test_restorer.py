@@ -1,6 +1,7 @@
 """`Restorer`: the kind of picture that goes in comes out, of any size and depth, the same for the same seed."""
 
 import hashlib
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 
@@ -486,3 +487,12 @@ def test_an_order_that_does_not_exist_is_refused_at_once(tiny, draw):
     picture = from_array(draw((8, 8, 3)))
     with pytest.raises(ConfigError, match="no order 'sideways'; there are simultaneous, residual-first"):
         tiny.states(picture, order="sideways")
+
+
+@pytest.mark.parametrize(("side", "free", "reused"), [(520, 2**40, 1), (520, 10**6, 0), (256, 2**40, 0)])
+def test_large_pictures_reuse_memory_where_there_is_room(tiny, monkeypatch, side, free, reused):
+    entered = []
+    monkeypatch.setattr("residiff.restore.restorer.available", lambda device: free)
+    monkeypatch.setattr("residiff.restore.restorer.freed_is_reused", lambda: nullcontext(entered.append(1)))
+    tiny.restore(Picture(torch.zeros(3, side, side)), steps=1, tile=0)
+    assert len(entered) == reused
